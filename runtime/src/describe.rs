@@ -44,9 +44,9 @@ const UNITS: [(&str, u128, u128); 4] = [
 const DAY: u128 = 86_400_000;
 
 /// Displays a number of bytes as attributes do, in the largest unit that divides it.
-pub(crate) struct InBytes(pub(crate) u64);
+pub(crate) struct ByteSize(pub(crate) u64);
 
-impl fmt::Display for InBytes {
+impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNITS: [(&str, u64); 4] = [
             ("MiB", 1 << 20),
@@ -91,7 +91,7 @@ mod tests {
             (1_000_000, "1MB"),
             (16 << 20, "16MiB"),
         ] {
-            assert_eq!(InBytes(bytes).to_string(), expected);
+            assert_eq!(ByteSize(bytes).to_string(), expected);
         }
     }
 }

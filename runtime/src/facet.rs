@@ -11,7 +11,7 @@ use crate::maybe_ready::MaybeReady;
 #[non_exhaustive]
 pub enum StoreError {
     /// The request was not sent, or the store refused to execute it. Nothing was done.
-    Unreachable(String),
+    NotExecuted(String),
     /// The store did not respond in time. The operation may or may not have been done.
     Unavailable(String),
     /// The store responded with an error. The operation may or may not have been done.
@@ -28,9 +28,10 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Returns `true` if the store is unreachable or does not respond. A later call may succeed.
+    /// Returns `true` if the store did not execute the request or does not respond. A later call may
+    /// succeed.
     pub const fn is_outage(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::Unavailable(_))
+        matches!(self, Self::NotExecuted(_) | Self::Unavailable(_))
     }
 
     /// Returns `true` if the operation may have been done in spite of the error.
@@ -47,7 +48,7 @@ impl StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable(why) => write!(f, "the store cannot be reached: {why}"),
+            Self::NotExecuted(why) => write!(f, "the store did not execute the request: {why}"),
             Self::Unavailable(why) => write!(f, "the store did not respond: {why}"),
             Self::Failed(why) => write!(f, "the store responded with an error: {why}"),
             Self::Full => f.write_str("the store is full"),

@@ -136,7 +136,7 @@ pub(crate) const WAYS: usize = 16;
 impl<V: Clone + Default> Slots<V> {
     /// Creates a table with this number of places, rounded down to whole sets, but at least one
     /// set.
-    pub(crate) const fn with_places(places: usize) -> Self {
+    pub(crate) const fn with_slots(places: usize) -> Self {
         let sets = if places < WAYS { 1 } else { places / WAYS };
         Self {
             hashes: Vec::new(),
@@ -235,7 +235,7 @@ mod tests {
     type Table = Sharded<Slots<u64>, 4>;
 
     fn table(places: usize) -> Table {
-        Sharded::new(|| Slots::with_places(places))
+        Sharded::new(|| Slots::with_slots(places))
     }
 
     #[test]
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_full_set_replaces_the_value_with_the_lowest_rank() {
-        let mut slots = Slots::with_places(1);
+        let mut slots = Slots::with_slots(1);
         let key = |number: u64| KeyHash(number);
         (1..=16).for_each(|number| slots.insert(key(number), 100 + number, |value| *value));
         slots.insert(key(1), 200, |value| *value);

@@ -6,7 +6,7 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::describe::{InBytes, InUnits};
+use crate::describe::{ByteSize, InUnits};
 use crate::extract::path_shape::PathProbe;
 use crate::policies::deprecation::DeprecationSpec;
 use crate::policies::idempotency::IdempotencyPolicy;
@@ -304,7 +304,7 @@ impl EndpointSpec {
         );
         policies.extend(
             self.body_limit
-                .map(|bytes| format!("body_limit({})", InBytes(bytes))),
+                .map(|bytes| format!("body_limit({})", ByteSize(bytes))),
         );
         policies.extend(self.idempotency.describe());
         policies.extend(self.rate_limits.iter().map(RateLimitSpec::describe));

@@ -21,7 +21,7 @@ fn any_script() -> impl Strategy<Value = Vec<Step>> {
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => any_begin(),
-        3 => (0..CLIENTS).prop_map(|client| Step::Again { client }),
+        3 => (0..CLIENTS).prop_map(|client| Step::RepeatBegin { client }),
         3 => (0..CLIENTS).prop_map(|client| Step::Heartbeat { client }),
         4 => (0..CLIENTS).prop_map(|client| Step::Complete { client }),
         1 => (0..CLIENTS).prop_map(|client| Step::Fail { client }),
@@ -30,7 +30,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => (any_key(), any::<bool>()).prop_map(|(key, done)| Step::Resolve { key, done }),
         5 => any_span().prop_map(Step::Elapse),
         1 => (0..4 * CLIENTS).prop_map(|client| Step::Kill { client }),
-        1 => Just(Step::Lose),
+        1 => Just(Step::LoseData),
     ]
 }
 

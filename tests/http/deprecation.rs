@@ -383,7 +383,7 @@ async fn e03_an_enforced_sunset_is_a_410_with_a_link_to_the_successor() {
 async fn e03_after_an_enforced_sunset_an_endpoint_responds_without_other_checks() {
     let service = service().await;
     service.clock.advance(ONE_MONTH);
-    service.records.break_down(true);
+    service.records.set_broken(true);
     service.limits.hang(true);
     let large = "x".repeat(3 << 20);
     for call in [

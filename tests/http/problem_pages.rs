@@ -202,7 +202,7 @@ async fn f03_clients_get_the_examples_of_idempotency_states() {
         assert_matches_page(&post("/slow").await, "IDEMPOTENCY_IN_FLIGHT");
         service.app.release();
     });
-    service.records.break_down(true);
+    service.records.set_broken(true);
     assert_matches_page(&post("/slow").await, "STORE_UNAVAILABLE");
 }
 

@@ -149,7 +149,7 @@ mod record {
             token: Token::from_u128(3),
         };
         let (fingerprint, ttl) = (Fingerprint::new(1, [4; 32]), Duration::from_hours(24));
-        codec::ended(&Complete::new(
+        codec::encode_completed(&Complete::new(
             lease,
             fingerprint,
             Outcome::Response(response),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Command;
 
-use super::log::{self, Warnings};
+use super::log::{self, LogCollector};
 use super::serve::SETTINGS;
 use super::{FAILED, exit_success, print_each};
 use crate::api::Api;
@@ -46,7 +46,7 @@ where
         api.endpoints().count(),
         api.store_name(),
     );
-    let logged = Warnings::default();
+    let logged = LogCollector::default();
     let (mut warnings, result) = log::collect(&logged, async {
         let checked = check_settings(api, connect).await;
         let warnings = checked.prepared.warnings();

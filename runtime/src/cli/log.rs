@@ -12,9 +12,9 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 /// A subscriber that collects warnings and errors, one line for each, in the order of the log.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Warnings(Arc<Mutex<Vec<String>>>);
+pub(super) struct LogCollector(Arc<Mutex<Vec<String>>>);
 
-impl Warnings {
+impl LogCollector {
     /// Takes the lines that were collected so far.
     pub(super) fn take(&self) -> Vec<String> {
         core::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
@@ -24,12 +24,12 @@ impl Warnings {
 /// Runs a future. The warnings and errors that this thread logs during the run are collected
 /// instead of written to the log. Other threads are not affected. The future must not move to
 /// another thread. `Runtime::block_on` guarantees this.
-pub(super) async fn collect<F: Future>(warnings: &Warnings, future: F) -> F::Output {
+pub(super) async fn collect<F: Future>(warnings: &LogCollector, future: F) -> F::Output {
     let _guard = tracing::subscriber::set_default(warnings.clone());
     future.await
 }
 
-impl Subscriber for Warnings {
+impl Subscriber for LogCollector {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.is_event() && *metadata.level() <= Level::WARN
     }
@@ -103,7 +103,7 @@ mod tests {
 
     #[tokio::test]
     async fn warnings_and_errors_are_collected_as_lines() {
-        let warnings = Warnings::default();
+        let warnings = LogCollector::default();
         let result = collect(&warnings, async {
             tracing::info!("connected");
             tracing::warn!(

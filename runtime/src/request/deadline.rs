@@ -24,7 +24,7 @@ pin_project! {
 }
 
 /// Returns the future's output, or `None` if `timeout` passes first.
-pub(crate) fn within<F: Future>(timeout: Duration, future: F) -> Within<F> {
+pub(crate) fn with_timeout<F: Future>(timeout: Duration, future: F) -> Within<F> {
     within_until(due_in(timeout), future)
 }
 
@@ -83,8 +83,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_future_that_waits_beyond_its_deadline_is_ended() {
         let second = Duration::from_secs(1);
-        assert_eq!(within(second, sleep(second * 2)).await, None);
-        assert_eq!(within(second * 2, sleep(second)).await, Some(()));
+        assert_eq!(with_timeout(second, sleep(second * 2)).await, None);
+        assert_eq!(with_timeout(second * 2, sleep(second)).await, Some(()));
     }
 
     #[tokio::test]
@@ -95,7 +95,7 @@ mod tests {
                 tokio::task::consume_budget().await;
             }
         };
-        assert_eq!(within(Duration::from_millis(50), busy).await, None);
+        assert_eq!(with_timeout(Duration::from_millis(50), busy).await, None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -106,6 +106,6 @@ mod tests {
             tokio::time::advance(second).await;
             sleep(second * 3 / 2).await;
         };
-        assert_eq!(within(second * 2, blocking).await, None);
+        assert_eq!(with_timeout(second * 2, blocking).await, None);
     }
 }

@@ -19,7 +19,7 @@ pub enum Fault {
     /// The call fails and does not reach the store.
     Lost,
     /// The call reaches the store, but its result is lost, so the caller gets an error.
-    AnswerLost,
+    ReplyLost,
     /// A [`begin`](IdempotencyStore::begin) fails, and reaches the store only after the next
     /// [`abort`](IdempotencyStore::abort). For other operations this is the same as
     /// [`Lost`](Self::Lost).
@@ -97,7 +97,7 @@ impl<R: IdempotencyStore> FaultyRecords<R> {
     }
 
     /// With `true`, every call fails until `break_down(false)`.
-    pub fn break_down(&self, broken: bool) {
+    pub fn set_broken(&self, broken: bool) {
         self.broken.store(broken, Ordering::SeqCst);
     }
 
@@ -145,7 +145,7 @@ impl<R: IdempotencyStore> FaultyRecords<R> {
         match self.take_fault(operation) {
             None => call(),
             Some(Fault::Lost | Fault::Late) => StoreFuture::ready(unavailable()),
-            Some(Fault::AnswerLost) => {
+            Some(Fault::ReplyLost) => {
                 let result = call();
                 StoreFuture::later(async move { result.await.and_then(|_| unavailable()) })
             }

@@ -314,7 +314,7 @@ async fn admit_one(store: &RedisStore, bursts: [u64; 2], key: u8, both: bool) ->
 fn b02_concurrent_admissions_run_each_key_once_and_stay_within_the_bursts() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let server = RedisServer::start();
-    let stores = || async { Arc::new(crate::patient_store_at(&server.url()).await) };
+    let stores = || async { Arc::new(crate::store_at_with_long_timeout(&server.url()).await) };
     let stores = runtime.block_on(async { [stores().await, stores().await] });
     let strategy = (
         [1_u64..12, 1_u64..12],

@@ -282,7 +282,7 @@ async fn b05_a_begin_in_a_migrating_slot_waits_and_is_not_ambiguous() {
     let late = begin_of(RecordKey::new([1; 16], [1; 16]));
     let rejected = short_timeout_store.begin(&late).await;
     assert!(
-        matches!(rejected, Err(StoreError::Unreachable(_))),
+        matches!(rejected, Err(StoreError::NotExecuted(_))),
         "the call must fail without being sent: {rejected:?}"
     );
     let waiting = tokio::spawn({

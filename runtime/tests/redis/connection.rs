@@ -70,7 +70,7 @@ pub(crate) async fn store_behind_proxy() -> (RedisServer, Proxy, RedisStore) {
 pub(crate) async fn patient_store_behind_proxy() -> (RedisServer, Proxy, RedisStore) {
     let server = RedisServer::start();
     let proxy = Proxy::start(server.address()).await;
-    let store = crate::patient_store_at(&proxy.url()).await;
+    let store = crate::store_at_with_long_timeout(&proxy.url()).await;
     (server, proxy, store)
 }
 
@@ -85,7 +85,7 @@ pub(crate) fn is_ambiguous<T: core::fmt::Debug>(result: &Result<T, StoreError>) 
 }
 
 pub(crate) fn is_unsent<T: core::fmt::Debug>(result: &Result<T, StoreError>) -> bool {
-    matches!(result, Err(StoreError::Unreachable(_)))
+    matches!(result, Err(StoreError::NotExecuted(_)))
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ struct TimedStore {
 impl TimedStore {
     fn new() -> Self {
         let (runtime, server) = (Runtime::new().expect("a runtime"), RedisServer::start());
-        let store = runtime.block_on(crate::patient_store_at(&server.url()));
+        let store = runtime.block_on(crate::store_at_with_long_timeout(&server.url()));
         let store = store.__timed_by("test:seconds", "test:micros");
         Self {
             runtime,

@@ -23,7 +23,7 @@ async fn store_at(url: &str) -> RedisStore {
 }
 
 /// Does the same as [`store_at`], with a timeout of ten seconds for a slow machine.
-async fn patient_store_at(url: &str) -> RedisStore {
+async fn store_at_with_long_timeout(url: &str) -> RedisStore {
     store_in_namespace(url, "test").await
 }
 

@@ -179,7 +179,7 @@ async fn a25_a_primary_that_requires_replicas_rejects_writes_without_them() {
         .begin(&begin_of(RecordKey::new([1; 16], [2; 16])))
         .await;
     assert!(
-        matches!(rejected, Err(StoreError::Unreachable(_))),
+        matches!(rejected, Err(StoreError::NotExecuted(_))),
         "the call must fail without being sent: {rejected:?}"
     );
     assert!(

@@ -52,7 +52,7 @@ async fn a26_a_replay_of_an_encrypted_response_equals_the_first_response() {
             "{field}"
         );
     }
-    order(&service.client, "k", WELL)
+    order(&service.client, "k", VALID_ORDER)
         .send()
         .await
         .problem(422, "IDEMPOTENCY_KEY_REUSED");
@@ -107,7 +107,7 @@ async fn a26_without_its_encryption_key_a_retry_is_a_503_and_no_handler_runs() {
             assert_eq!(reply.problem(503, "STORE_UNAVAILABLE")["retryable"], true);
             assert!(reply.header_number("retry-after") >= 1);
         }
-        order(&instance.client, "k", WELL)
+        order(&instance.client, "k", VALID_ORDER)
             .send()
             .await
             .problem(422, "IDEMPOTENCY_KEY_REUSED");

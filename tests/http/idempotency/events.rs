@@ -89,8 +89,8 @@ async fn a12_a_run_over_its_maximum_duration_is_unknown_and_never_rerun() {
 #[tokio::test]
 async fn a16_a_2xx_is_stored_with_status_fields_and_body() {
     let service = service().await;
-    let first = order(&service.client, "k", WELL).send().await;
-    let second = order(&service.client, "k", WELL).send().await;
+    let first = order(&service.client, "k", VALID_ORDER).send().await;
+    let second = order(&service.client, "k", VALID_ORDER).send().await;
     assert!(first.status == 201 && !first.replayed() && second.replayed());
     assert_eq!((second.status, &second.body), (first.status, &first.body));
     assert_eq!(second.header("location"), Some("/orders/0"));
@@ -174,7 +174,7 @@ async fn a16_an_error_without_effects_frees_the_key() {
         );
     }
     assert_eq!(
-        order(&service.client, "k", WELL).send().await.status,
+        order(&service.client, "k", VALID_ORDER).send().await.status,
         201,
         "the key is free for another request"
     );
@@ -191,7 +191,10 @@ async fn a16_a_rejection_before_the_handler_frees_the_key() {
         .send()
         .await
         .problem(400, "MALFORMED_JSON");
-    assert_eq!(order(&service.client, "k", WELL).send().await.status, 201);
+    assert_eq!(
+        order(&service.client, "k", VALID_ORDER).send().await.status,
+        201
+    );
 }
 
 #[tokio::test]
@@ -203,9 +206,9 @@ async fn a17_the_client_gets_its_response_if_the_completion_cannot_be_written() 
     service
         .records
         .fail_next(StoreOperation::Complete, Fault::Lost);
-    let first = order(&service.client, "k", WELL).send().await;
+    let first = order(&service.client, "k", VALID_ORDER).send().await;
     assert_eq!(first.status, 201);
-    let second = retry_until_settled(&service, "k", WELL).await;
+    let second = retry_until_settled(&service, "k", VALID_ORDER).await;
     assert!(second.replayed() && second.body == first.body);
     assert_eq!(service.app.effects(), 1);
 }
@@ -215,9 +218,9 @@ async fn a17_a_completion_with_a_lost_confirmation_is_written_only_once() {
     let service = service().await;
     service
         .records
-        .fail_next(StoreOperation::Complete, Fault::AnswerLost);
-    let first = order(&service.client, "k", WELL).send().await;
-    let second = order(&service.client, "k", WELL).send().await;
+        .fail_next(StoreOperation::Complete, Fault::ReplyLost);
+    let first = order(&service.client, "k", VALID_ORDER).send().await;
+    let second = order(&service.client, "k", VALID_ORDER).send().await;
     assert!(second.replayed() && second.body == first.body);
 }
 
@@ -289,7 +292,7 @@ async fn put_order_once(client: &Client) -> ClientResponse {
         .request(http::Method::PUT, "/v1/orders/1")
         .bearer(ALICE)
         .idempotency_key("k")
-        .json(WELL)
+        .json(VALID_ORDER)
         .send()
         .await
 }
@@ -359,16 +362,16 @@ async fn a17_a_completion_that_is_never_written_leaves_the_outcome_unknown() {
             .fail_next(StoreOperation::Complete, Fault::Lost);
     });
     assert_eq!(
-        order(&service.client, "k", WELL).send().await.status,
+        order(&service.client, "k", VALID_ORDER).send().await.status,
         201,
         "the client gets the response"
     );
-    order(&service.client, "k", WELL)
+    order(&service.client, "k", VALID_ORDER)
         .send()
         .await
         .problem(409, "IDEMPOTENCY_IN_FLIGHT");
     service.clock.advance(Duration::from_secs(31));
-    order(&service.client, "k", WELL)
+    order(&service.client, "k", VALID_ORDER)
         .send()
         .await
         .problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");

@@ -177,7 +177,7 @@ async fn service() -> TestService {
     TestService::start(routes()).await
 }
 
-const WELL: &str = r#"{"item": "tea"}"#;
+const VALID_ORDER: &str = r#"{"item": "tea"}"#;
 const HELD: &str = r#"{"item": "tea", "how": "held"}"#;
 const UUID: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
 

@@ -33,7 +33,7 @@ async fn a10_a_request_in_flight_is_a_409_and_a_mismatch_outranks_it() {
         ),
         (Some(true), 1)
     );
-    put(WELL)
+    put(VALID_ORDER)
         .send()
         .await
         .problem(422, "IDEMPOTENCY_KEY_REUSED");
@@ -59,7 +59,7 @@ async fn a14_a_run_with_a_lapsed_lease_is_unknown_until_it_completes() {
         .await
         .problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
     assert_eq!(problem["retryable"], false);
-    order(&service.client, "k", WELL)
+    order(&service.client, "k", VALID_ORDER)
         .send()
         .await
         .problem(422, "IDEMPOTENCY_KEY_REUSED");
@@ -80,7 +80,7 @@ async fn a14_a_run_with_a_lapsed_lease_is_rerun_if_declared() {
         .request(http::Method::PUT, "/v1/orders/1")
         .bearer(ALICE)
         .idempotency_key("k")
-        .json(WELL);
+        .json(VALID_ORDER);
     other.send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
     let second = spawn_held_put(&service);
     service.app.until_held().await;
@@ -251,19 +251,27 @@ async fn a22_a_response_is_stored_for_the_declared_ttl() {
             .request(http::Method::PUT, "/v1/orders/1")
             .bearer(ALICE)
             .idempotency_key("k")
-            .json(WELL)
+            .json(VALID_ORDER)
     };
-    order(&service.client, "k", WELL).send().await;
+    order(&service.client, "k", VALID_ORDER).send().await;
     put().send().await;
     service.clock.advance(Duration::from_secs(2 * 3600 - 1));
     assert!(put().send().await.replayed());
     service.clock.advance(Duration::from_secs(1));
     assert!(!put().send().await.replayed(), "two hours have passed");
     service.clock.advance(Duration::from_secs(22 * 3600 - 1));
-    assert!(order(&service.client, "k", WELL).send().await.replayed());
+    assert!(
+        order(&service.client, "k", VALID_ORDER)
+            .send()
+            .await
+            .replayed()
+    );
     service.clock.advance(Duration::from_secs(1));
     assert!(
-        !order(&service.client, "k", WELL).send().await.replayed(),
+        !order(&service.client, "k", VALID_ORDER)
+            .send()
+            .await
+            .replayed(),
         "a day has passed"
     );
 }
@@ -271,13 +279,16 @@ async fn a22_a_response_is_stored_for_the_declared_ttl() {
 #[tokio::test]
 async fn a23_a_store_that_is_down_is_a_503_and_the_handler_does_not_run() {
     let service = service().await;
-    service.records.break_down(true);
-    let reply = order(&service.client, "k", WELL).send().await;
+    service.records.set_broken(true);
+    let reply = order(&service.client, "k", VALID_ORDER).send().await;
     assert_eq!(reply.problem(503, "STORE_UNAVAILABLE")["retryable"], true);
     assert!(reply.header_number("retry-after") >= 1);
     assert_eq!(service.app.effects(), 0);
-    service.records.break_down(false);
-    assert_eq!(order(&service.client, "k", WELL).send().await.status, 201);
+    service.records.set_broken(false);
+    assert_eq!(
+        order(&service.client, "k", VALID_ORDER).send().await.status,
+        201
+    );
 }
 
 #[tokio::test]
@@ -285,15 +296,15 @@ async fn a08_a_begin_with_a_lost_reply_leaves_no_running_record() {
     let service = service().await;
     service
         .records
-        .fail_next(StoreOperation::Begin, Fault::AnswerLost);
+        .fail_next(StoreOperation::Begin, Fault::ReplyLost);
     service
         .records
         .fail_next(StoreOperation::Abort, Fault::Lost);
-    order(&service.client, "k", WELL)
+    order(&service.client, "k", VALID_ORDER)
         .send()
         .await
         .problem(503, "STORE_UNAVAILABLE");
-    let reply = retry_until_settled(&service, "k", WELL).await;
+    let reply = retry_until_settled(&service, "k", VALID_ORDER).await;
     assert!(reply.status == 201 && !reply.replayed());
     assert_eq!(service.app.effects(), 1);
 }
@@ -304,12 +315,12 @@ async fn a08_a_begin_that_arrives_after_its_abort_leaves_no_running_record() {
     service
         .records
         .fail_next(StoreOperation::Begin, Fault::Late);
-    order(&service.client, "k", WELL)
+    order(&service.client, "k", VALID_ORDER)
         .send()
         .await
         .problem(503, "STORE_UNAVAILABLE");
     service.records.until_late().await;
-    let reply = order(&service.client, "k", WELL).send().await;
+    let reply = order(&service.client, "k", VALID_ORDER).send().await;
     assert!(reply.status == 201 && !reply.replayed());
     assert_eq!(service.app.effects(), 1);
 }
@@ -322,7 +333,7 @@ async fn concurrent_requests_have_one_effect_and_one_response() {
             let client = service.client.clone();
             tokio::spawn(async move {
                 loop {
-                    let reply = order(&client, "k", WELL).send().await;
+                    let reply = order(&client, "k", VALID_ORDER).send().await;
                     if reply.status != StatusCode::CONFLICT {
                         return reply.body;
                     }
@@ -341,7 +352,7 @@ async fn concurrent_requests_have_one_effect_and_one_response() {
 #[tokio::test]
 async fn a09_a_mismatch_outranks_replay_and_unknown() {
     let service = service().await;
-    order(&service.client, "done", WELL).send().await;
+    order(&service.client, "done", VALID_ORDER).send().await;
     order(&service.client, "done", HELD)
         .send()
         .await
@@ -353,11 +364,11 @@ async fn a09_a_mismatch_outranks_replay_and_unknown() {
     )
     .send()
     .await;
-    order(&service.client, "unknown", WELL)
+    order(&service.client, "unknown", VALID_ORDER)
         .send()
         .await
         .problem(422, "IDEMPOTENCY_KEY_REUSED");
-    service.records.break_down(true);
+    service.records.set_broken(true);
     order(&service.client, "done", HELD)
         .send()
         .await
@@ -380,7 +391,7 @@ async fn place_strict_order(State(app): State<App>, Json(_): Json<StrictOrder>) 
 #[tokio::test]
 async fn a_retry_that_a_new_deployment_would_reject_gets_the_stored_response() {
     let service = service().await;
-    let first = order(&service.client, "done", WELL).send().await;
+    let first = order(&service.client, "done", VALID_ORDER).send().await;
     order(
         &service.client,
         "unknown",
@@ -393,7 +404,7 @@ async fn a_retry_that_a_new_deployment_would_reject_gets_the_stored_response() {
 
     let strict = start_strict(&service).await;
     let client = Client::new(strict.address());
-    let replay = order(&client, "done", WELL).send().await;
+    let replay = order(&client, "done", VALID_ORDER).send().await;
     assert!(
         replay.replayed() && replay.body == first.body,
         "a DONE record is replayed"
@@ -406,7 +417,7 @@ async fn a_retry_that_a_new_deployment_would_reject_gets_the_stored_response() {
         .send()
         .await
         .problem(409, "IDEMPOTENCY_IN_FLIGHT");
-    order(&client, "new", WELL)
+    order(&client, "new", VALID_ORDER)
         .send()
         .await
         .problem(422, "VALIDATION_FAILED");
@@ -423,12 +434,12 @@ async fn a_retry_that_a_new_deployment_would_reject_gets_the_stored_response() {
         .send()
         .await
         .problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
-    service.records.break_down(true);
-    order(&client, "down", WELL)
+    service.records.set_broken(true);
+    order(&client, "down", VALID_ORDER)
         .send()
         .await
         .problem(503, "STORE_UNAVAILABLE");
-    service.records.break_down(false);
+    service.records.set_broken(false);
     service.app.release();
     running.await.expect("a response");
 }
@@ -450,12 +461,18 @@ async fn a22_a_full_store_rejects_new_keys_with_retry_after() {
     let store = Store::new(std::sync::Arc::new(limits), std::sync::Arc::new(records));
     let service =
         TestService::start_with(aplomb::routes![place_order], |api| api.store(store)).await;
-    assert_eq!(order(&service.client, "k", WELL).send().await.status, 201);
-    let rejected = order(&service.client, "l", WELL).send().await;
+    assert_eq!(
+        order(&service.client, "k", VALID_ORDER).send().await.status,
+        201
+    );
+    let rejected = order(&service.client, "l", VALID_ORDER).send().await;
     rejected.problem(503, "STORE_UNAVAILABLE");
     assert_eq!(rejected.header_number("retry-after"), 60);
     assert!(
-        order(&service.client, "k", WELL).send().await.replayed(),
+        order(&service.client, "k", VALID_ORDER)
+            .send()
+            .await
+            .replayed(),
         "stored responses are kept"
     );
     assert_eq!(service.app.effects(), 1);

@@ -82,7 +82,7 @@ impl<'a> Column<'a> {
     }
 
     /// Reports the column if an earlier column has the same name.
-    pub(crate) fn check_new(&self, earlier: &[Self], sink: &Sink<'_>) {
+    pub(crate) fn check_not_repeated(&self, earlier: &[Self], sink: &Sink<'_>) {
         if let Some(other) = earlier.iter().find(|other| other.name == self.name) {
             let (field, name) = (other.field, &self.name);
             sink.report(

@@ -111,7 +111,7 @@ fn check(name: &Ident, columns: &[Column<'_>], sink: &Sink<'_>) {
         return;
     };
     for (index, column) in columns.iter().enumerate() {
-        column.check_new(&columns[..index], sink);
+        column.check_not_repeated(&columns[..index], sink);
     }
     for column in others {
         column.check_not_unique(last, sink);

@@ -75,7 +75,7 @@ impl By {
                     ..
                 } = &**key;
                 let variant = variant(source);
-                let kind = quote!(__aplomb::policies::rate_limit::KeyKind::of::<#verifier>());
+                let kind = quote!(__aplomb::policies::rate_limit::LimitKeyType::of::<#verifier>());
                 quote!(.with_by(__aplomb::policies::rate_limit::LimitBy::#variant(#name, #kind)))
             }
         }
@@ -241,11 +241,11 @@ mod tests {
         for (by, call) in [
             (
                 "header(\"X-Tenant\", Tenant)",
-                "LimitBy::Header(\"x-tenant\",KeyKind::of::<Tenant>())",
+                "LimitBy::Header(\"x-tenant\",LimitKeyType::of::<Tenant>())",
             ),
             (
                 "param(\"tenant_id\", ids::Key<A, B>,)",
-                "LimitBy::Param(\"tenant_id\",KeyKind::of::<ids::Key<A,B>>())",
+                "LimitBy::Param(\"tenant_id\",LimitKeyType::of::<ids::Key<A,B>>())",
             ),
         ] {
             let calls = calls(&of(by));

@@ -1,6 +1,6 @@
 use core::time::Duration;
 
-use crate::describe::{InBytes, InUnits, with_options};
+use crate::describe::{ByteSize, InUnits, with_options};
 
 /// The way an endpoint handles a repeated request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,7 +155,10 @@ impl IdempotencySpec {
         let default = Self::new();
         let mut options = vec![format!("ttl={}", InUnits(self.ttl))];
         if self.max_stored_body != default.max_stored_body {
-            options.push(format!("max_stored_body={}", InBytes(self.max_stored_body)));
+            options.push(format!(
+                "max_stored_body={}",
+                ByteSize(self.max_stored_body)
+            ));
         }
         let flags = [(self.optional, "optional"), (self.anonymous, "anonymous")];
         options.extend(

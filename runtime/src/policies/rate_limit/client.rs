@@ -18,7 +18,7 @@ use super::spec::OnError;
 use super::store::{Acquired, LimitRequest, LimitStore};
 use crate::clock::{Clock, SystemClock};
 use crate::facet::StoreError;
-use crate::request::within;
+use crate::request::with_timeout;
 
 /// A client that calls the rate limit store, and decides by itself if the store does not reply in
 /// time.
@@ -111,9 +111,9 @@ impl LimitClient {
     ) -> Result<Decision, StoreError> {
         match on_error {
             OnError::Local => Ok(Decision::Locally(self.decide_locally(requests))),
-            // `Unreachable` means that no record has begun, so the caller does not have to abort a
+            // `NotExecuted` means that no record has begun, so the caller does not have to abort a
             // record.
-            OnError::Deny => Err(StoreError::Unreachable(String::from(NOT_DECIDED))),
+            OnError::Deny => Err(StoreError::NotExecuted(String::from(NOT_DECIDED))),
         }
     }
 
@@ -260,7 +260,7 @@ impl LimitClient {
         // If the future is ready, the store is in memory. Caching its rejections would save no
         // call.
         let asked_at = (!answer.is_ready()).then(|| self.clock.now());
-        match within(STORE_TIMEOUT, answer).await {
+        match with_timeout(STORE_TIMEOUT, answer).await {
             None => self.report_failure(
                 breaker,
                 permit,

@@ -170,7 +170,7 @@ impl Quota {
 }
 
 /// Returns the status after `elapsed` time in which no tokens were taken.
-pub(crate) fn after(status: LimitStatus, quota: Quota, elapsed: Duration) -> LimitStatus {
+pub(crate) fn status_after(status: LimitStatus, quota: Quota, elapsed: Duration) -> LimitStatus {
     let resets_in = status.resets_in.saturating_sub(elapsed);
     let remaining = match quota.algorithm() {
         Algorithm::TokenBucket | Algorithm::LeakyBucket => {

@@ -60,13 +60,13 @@ pub trait LimitKey: 'static {
 
 /// A reference to a [`LimitKey`] type, without a type parameter.
 #[derive(Clone, Copy)]
-pub struct KeyKind {
+pub struct LimitKeyType {
     id: TypeId,
     name: fn() -> &'static str,
     verify: fn(&str, Option<&Caller>) -> Option<String>,
 }
 
-impl KeyKind {
+impl LimitKeyType {
     /// Returns the kind that verifies with `K`.
     pub const fn of<K: LimitKey>() -> Self {
         Self {
@@ -82,21 +82,21 @@ impl KeyKind {
 }
 
 /// Two kinds are equal if they were made from the same type.
-impl PartialEq for KeyKind {
+impl PartialEq for LimitKeyType {
     fn eq(&self, other: &Self) -> bool {
         self.id == other.id
     }
 }
 
-impl Eq for KeyKind {}
+impl Eq for LimitKeyType {}
 
-impl Hash for KeyKind {
+impl Hash for LimitKeyType {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.id.hash(state);
     }
 }
 
-impl fmt::Debug for KeyKind {
+impl fmt::Debug for LimitKeyType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str((self.name)())
     }

@@ -29,7 +29,7 @@ use crate::start::StartError;
 #[derive(Debug)]
 pub(crate) struct Limits {
     /// The enforced limits, then the shadow limits.
-    rules: Vec<Rule>,
+    rules: Vec<PreparedLimit>,
     /// The response fields of the enforced limits. Shadow limits have no fields.
     labels: Vec<Label>,
     policy: HeaderValue,
@@ -37,7 +37,7 @@ pub(crate) struct Limits {
 }
 
 #[derive(Debug)]
-struct Rule {
+struct PreparedLimit {
     id: u64,
     quota: Quota,
     cost: Cost,
@@ -102,7 +102,7 @@ impl Limits {
             } = *limit;
             let reserved = quota.reserve(prefetch);
             let max_cost = max_costs.max_cost(limit, reserved);
-            limits.rules.push(Rule {
+            limits.rules.push(PreparedLimit {
                 id,
                 quota: reserved,
                 cost,
@@ -157,7 +157,7 @@ impl Limits {
     /// Reads the costs and keys of a request. Reads nothing if all costs are fixed and no limit
     /// counts by a key.
     pub(crate) fn resolve_keys(&self, head: &mut Parts, caller: Option<&Caller>) -> RequestKeys {
-        if !self.rules.iter().any(Rule::reads_keys) {
+        if !self.rules.iter().any(PreparedLimit::reads_keys) {
             return RequestKeys::default();
         }
         let reads_parameters = self
@@ -240,7 +240,7 @@ impl Limits {
     }
 }
 
-impl Rule {
+impl PreparedLimit {
     /// Returns `true` if the cost or the key has to be read from the request.
     fn reads_keys(&self) -> bool {
         self.cost.fixed().is_none() || matches!(self.by, LimitBy::Header(..) | LimitBy::Param(..))

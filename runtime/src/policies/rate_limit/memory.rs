@@ -51,7 +51,7 @@ impl MemoryLimits {
     pub fn with_capacity(capacity: usize, clock: Arc<dyn Clock>) -> Self {
         let places = capacity.next_power_of_two().max(SHARDS * WAYS) / SHARDS;
         let shard = || Shard {
-            words: Slots::with_places(places),
+            words: Slots::with_slots(places),
             logs: Logs::with_max_size(places),
         };
         Self {
@@ -121,7 +121,7 @@ impl MemoryLimits {
         let states: Vec<BucketState> = keyed
             .map(|(request, hash)| shards.part(*hash).state(*hash, request, now))
             .collect();
-        let acquired = Acquired::of(requests, &states);
+        let acquired = Acquired::decide(requests, &states);
         if acquired.admitted {
             for (((request, hash), state), status) in requests
                 .iter()

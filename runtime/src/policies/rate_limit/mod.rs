@@ -337,7 +337,7 @@ pub(crate) use client::LimitClient;
 pub use cost::Cost;
 pub use decide::{BucketState, LimitStatus};
 pub(crate) use instances::Instances;
-pub use key::{KeyKind, LimitKey};
+pub use key::{LimitKey, LimitKeyType};
 pub(crate) use limits::{Limits, invalid_limit};
 pub(crate) use max_costs::MaxCosts;
 pub(crate) use overrides::Overrides;

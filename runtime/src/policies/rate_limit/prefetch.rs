@@ -66,7 +66,7 @@ const SLOTS_PER_SHARD: usize = 4_096;
 impl TokenBatches {
     pub(super) fn new() -> Self {
         Self {
-            table: Sharded::new(|| Slots::with_places(SLOTS_PER_SHARD)),
+            table: Sharded::new(|| Slots::with_slots(SLOTS_PER_SHARD)),
         }
     }
 

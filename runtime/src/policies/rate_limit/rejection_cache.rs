@@ -6,7 +6,7 @@ use core::hash::{Hash, Hasher};
 use core::time::Duration;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::decide::{LimitStatus, after};
+use super::decide::{LimitStatus, status_after};
 use super::spec::Algorithm;
 use super::store::{Acquired, LimitRequest};
 use crate::clock::Timestamp;
@@ -47,7 +47,7 @@ const SLOTS_PER_SHARD: usize = 256;
 impl RejectionCache {
     pub(super) fn new() -> Self {
         Self {
-            table: Sharded::new(|| Slots::with_places(SLOTS_PER_SHARD)),
+            table: Sharded::new(|| Slots::with_slots(SLOTS_PER_SHARD)),
             latest_expiry: AtomicU64::new(0),
         }
     }
@@ -141,7 +141,8 @@ impl Rejection {
         }
         let elapsed = now.since(self.answered_at);
         let statuses = self.statuses.iter().zip(requests);
-        let statuses = statuses.map(|(status, request)| after(*status, request.quota, elapsed));
+        let statuses =
+            statuses.map(|(status, request)| status_after(*status, request.quota, elapsed));
         Some(Acquired {
             admitted: false,
             statuses: statuses.collect(),

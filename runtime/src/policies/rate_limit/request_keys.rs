@@ -106,7 +106,7 @@ fn path_parameters(head: &mut Parts) -> Option<RawPathParams> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policies::rate_limit::{KeyKind, LimitKey};
+    use crate::policies::rate_limit::{LimitKey, LimitKeyType};
 
     /// A key that has only one valid value.
     struct Acme;
@@ -127,7 +127,7 @@ mod tests {
         }
         let mut head = request.into_parts().0;
         KeyResolver::new(&mut head, false, None)
-            .verified_key(LimitBy::Header("x-tenant", KeyKind::of::<Acme>()))
+            .verified_key(LimitBy::Header("x-tenant", LimitKeyType::of::<Acme>()))
     }
 
     #[test]
@@ -143,7 +143,7 @@ mod tests {
         let mut head = http::Request::new(()).into_parts().0;
         let resolver = KeyResolver::new(&mut head, true, None);
         assert_eq!(
-            resolver.verified_key(LimitBy::Param("tenant", KeyKind::of::<Acme>())),
+            resolver.verified_key(LimitBy::Param("tenant", LimitKeyType::of::<Acme>())),
             None
         );
     }
@@ -156,8 +156,8 @@ mod tests {
                 Acme::verify(value, caller)
             }
         }
-        assert_eq!(KeyKind::of::<Acme>(), KeyKind::of::<Acme>());
-        assert_ne!(KeyKind::of::<Acme>(), KeyKind::of::<Other>());
-        assert!(format!("{:?}", KeyKind::of::<Acme>()).ends_with("Acme"));
+        assert_eq!(LimitKeyType::of::<Acme>(), LimitKeyType::of::<Acme>());
+        assert_ne!(LimitKeyType::of::<Acme>(), LimitKeyType::of::<Other>());
+        assert!(format!("{:?}", LimitKeyType::of::<Acme>()).ends_with("Acme"));
     }
 }

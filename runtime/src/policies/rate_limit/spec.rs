@@ -3,7 +3,7 @@ use core::time::Duration;
 use http::request::Parts;
 
 use super::cost::Cost;
-use super::key::KeyKind;
+use super::key::LimitKeyType;
 use crate::describe::{InUnits, with_options};
 
 /// One declared limit, such as `rate_limit("100/min", burst = 20)`.
@@ -66,10 +66,10 @@ pub enum LimitBy {
     Route,
     /// The [verified](super#counted-by-a-tenant) key of the header with this lower-case name.
     /// Counts as [`Caller`](Self::Caller) if the key is not verified.
-    Header(&'static str, KeyKind),
+    Header(&'static str, LimitKeyType),
     /// The verified key of the path parameter with this name. Counts as [`Caller`](Self::Caller) if
     /// the key is not verified.
-    Param(&'static str, KeyKind),
+    Param(&'static str, LimitKeyType),
 }
 
 /// The behaviour while the store of a rate limit is slow or down.

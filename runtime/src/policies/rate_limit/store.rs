@@ -194,7 +194,7 @@ pub struct Acquired {
 impl Acquired {
     /// Decides about requests for buckets in these states: all requests take their tokens, or none
     /// does. A shadow limit rejects nothing.
-    pub fn of(requests: &[LimitRequest<'_>], states: &[BucketState]) -> Self {
+    pub fn decide(requests: &[LimitRequest<'_>], states: &[BucketState]) -> Self {
         let decide = |(request, state): (&LimitRequest<'_>, &BucketState)| request.decide(*state);
         let mut statuses: Vec<LimitStatus> = requests.iter().zip(states).map(decide).collect();
         let admitted = requests

@@ -40,7 +40,7 @@ pub(super) fn running(begin: &Begin) -> Vec<u8> {
 }
 
 /// Encodes the record of a run that has ended.
-pub(crate) fn ended(complete: &Complete) -> Vec<u8> {
+pub(crate) fn encode_completed(complete: &Complete) -> Vec<u8> {
     let state = if matches!(complete.outcome, Outcome::Response(_)) {
         b'D'
     } else {
@@ -148,7 +148,7 @@ mod tests {
             StoredResponse::restored(StatusCode::OK, Vec::new(), None).expect("storable fields");
         for response in [response(), without_body] {
             assert_eq!(
-                stored_response(ended(&done(response.clone()))),
+                stored_response(encode_completed(&done(response.clone()))),
                 Some(response)
             );
         }
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_truncated_or_extended_record_is_not_decoded() {
-        let record = ended(&done(response()));
+        let record = encode_completed(&done(response()));
         for length in 0..record.len() {
             assert_eq!(
                 stored_response(record[..length].to_vec()),
@@ -182,7 +182,7 @@ mod tests {
         #[test]
         fn arbitrary_bytes_cause_no_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             drop(stored_response(bytes.clone()));
-            let record = ended(&done(response()));
+            let record = encode_completed(&done(response()));
             bytes.splice(0..0, record[..HEAD].iter().copied());
             drop(stored_response(bytes));
         }

@@ -77,7 +77,7 @@ impl Connection {
     }
 
     /// Creates a second connection to the same server.
-    pub(super) fn second(&self) -> Self {
+    pub(super) fn with_own_connection(&self) -> Self {
         let ConnectionInner {
             target,
             display_name,

@@ -72,7 +72,7 @@ impl RedisStore {
             let states = merge_states(&groups, &taken, &requests);
             let admitted = states
                 .as_ref()
-                .is_ok_and(|states| Acquired::of(&requests, states).admitted);
+                .is_ok_and(|states| Acquired::decide(&requests, states).admitted);
             // The tokens are given back before the caller gets the rejection, so that a retry finds
             // them.
             if !admitted {
@@ -132,7 +132,7 @@ impl RedisStore {
     async fn give_back(&self, groups: &[SlotGroup], taken: &[Result<TakenTokens, StoreError>]) {
         let calls = groups.iter().zip(taken).filter_map(|(group, taken)| {
             let admits =
-                |taken: &&TakenTokens| Acquired::of(&group.requests, &taken.states).admitted;
+                |taken: &&TakenTokens| Acquired::decide(&group.requests, &taken.states).admitted;
             let taken = taken.as_ref().ok().filter(admits)?;
             Some(self.give_group_back(group, taken))
         });
@@ -276,7 +276,7 @@ mod tests {
     }
 
     fn admits(requests: &[LimitRequest<'_>], states: &[BucketState]) -> bool {
-        Acquired::of(requests, states).admitted
+        Acquired::decide(requests, states).admitted
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "the form of a reply")]

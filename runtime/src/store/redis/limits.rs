@@ -46,7 +46,7 @@ impl RedisStore {
         } else {
             self.take_in_groups(keys, requests).await?
         };
-        Ok(Acquired::of(requests, &states))
+        Ok(Acquired::decide(requests, &states))
     }
 
     /// Takes the requested tokens of buckets in one slot.
@@ -110,7 +110,7 @@ pub(super) fn arguments(requests: &[LimitRequest<'_>]) -> Vec<Vec<u8>> {
 /// The script returns the states of the buckets. The decision is computed from these states here,
 /// with the same arithmetic as in the script.
 pub(super) fn parse_acquired(requests: &[LimitRequest<'_>], reply: &Value) -> Option<Acquired> {
-    parse_states(&parse_numbers(reply)?, requests).map(|states| Acquired::of(requests, &states))
+    parse_states(&parse_numbers(reply)?, requests).map(|states| Acquired::decide(requests, &states))
 }
 
 /// Returns the argument of the script that gives the tokens of a request back.

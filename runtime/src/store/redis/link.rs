@@ -73,7 +73,7 @@ impl NodeLink {
     /// Returns a link to the same servers with its own connections.
     pub(super) fn with_own_connections(&self) -> Self {
         match self {
-            Self::Single(connection) => Self::Single(connection.second()),
+            Self::Single(connection) => Self::Single(connection.with_own_connection()),
             Self::Cluster(cluster) => Self::Cluster(cluster.with_own_connections()),
         }
     }

@@ -83,7 +83,7 @@ impl RedisStore {
     async fn complete_record(&self, complete: &Complete) -> Result<CompleteOutcome, StoreError> {
         let keys = [self.inner.keys.record(&complete.lease.key)];
         let (record, ttl) = (
-            codec::ended(complete),
+            codec::encode_completed(complete),
             decimal(codec::millis(complete.ttl).max(1)),
         );
         match self

@@ -257,7 +257,7 @@ fn has_kind(error: &RedisError, kind: ServerErrorKind) -> bool {
 /// Converts the failure of a script into the error of the operation.
 fn store_error(failure: Failure, keys: &[String]) -> StoreError {
     let error = match failure {
-        Failure::NotSent(reason) => return StoreError::Unreachable(reason),
+        Failure::NotSent(reason) => return StoreError::NotExecuted(reason),
         Failure::Lost(reason) | Failure::TimedOut(reason) => {
             return StoreError::Unavailable(reason);
         }
@@ -269,7 +269,7 @@ fn store_error(failure: Failure, keys: &[String]) -> StoreError {
         Some("WRONGTYPE") => malformed(key(), "the key has another type"),
         Some("OOM") => StoreError::Full,
         Some(code) if NOTHING_DONE.contains(&code) => {
-            StoreError::Unreachable(describe_error(&error))
+            StoreError::NotExecuted(describe_error(&error))
         }
         // Any other error can come from the middle of the script, or from a proxy in front of the
         // server.

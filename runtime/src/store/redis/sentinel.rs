@@ -95,7 +95,7 @@ impl Sentinels {
     pub(super) fn with_own_connections(&self) -> Self {
         let with_own_connection = |sentinel: &Sentinel| Sentinel {
             address: sentinel.address.clone(),
-            connection: sentinel.connection.second(),
+            connection: sentinel.connection.with_own_connection(),
         };
         Self {
             primary_name: self.primary_name.clone(),

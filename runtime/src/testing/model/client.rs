@@ -51,7 +51,7 @@ impl Clients {
                 request,
                 network,
             } => self.begin(client, request, network),
-            Step::Again { client } => self.run(client).and_then(Run::repeat_begin),
+            Step::RepeatBegin { client } => self.run(client).and_then(Run::repeat_begin),
             Step::Heartbeat { client } => self
                 .run(client)
                 .map(|run| Call::Heartbeat(run.begin.lease())),
@@ -69,7 +69,7 @@ impl Clients {
                 done.then(|| self.next_response()),
             )),
             Step::Kill { client } => self.kill(client),
-            Step::Elapse(_) | Step::Lose => None,
+            Step::Elapse(_) | Step::LoseData => None,
         }
     }
 

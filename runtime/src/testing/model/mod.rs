@@ -81,7 +81,7 @@ pub async fn follows_the_model<S: IdempotencyStore>(
     for step in script {
         match step {
             Step::Elapse(span) => playback.elapse(*span, time).await,
-            Step::Lose => playback.lose(fresh().await),
+            Step::LoseData => playback.lose(fresh().await),
             step => playback.run(step).await?,
         }
     }
@@ -121,7 +121,7 @@ impl<S: IdempotencyStore> Playback<S> {
     }
 
     fn lose(&mut self, store: Arc<S>) {
-        self.trace.push(TraceLine(Step::Lose, None));
+        self.trace.push(TraceLine(Step::LoseData, None));
         self.store = store;
         self.model.lose();
         self.history.lose();

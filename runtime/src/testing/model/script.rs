@@ -22,7 +22,7 @@ pub enum Step {
         network: Network,
     },
     /// A client's begin arrives again with the same token, because it is repeated or late.
-    Again {
+    RepeatBegin {
         /// The client.
         client: usize,
     },
@@ -66,7 +66,7 @@ pub enum Step {
         client: usize,
     },
     /// The store loses all its data.
-    Lose,
+    LoseData,
 }
 
 /// A request with an idempotency key.
@@ -143,7 +143,9 @@ impl fmt::Display for Step {
                     "client {client} begins key {key}, body {body}, {on_crash:?} on crash, {network:?}"
                 )
             }
-            Self::Again { client } => write!(f, "client {client} begins again with the same token"),
+            Self::RepeatBegin { client } => {
+                write!(f, "client {client} begins again with the same token")
+            }
             Self::Heartbeat { client } => write!(f, "client {client} renews its lease"),
             Self::Complete { client } => write!(f, "client {client} completes with a response"),
             Self::Fail { client } => write!(f, "client {client} completes with an unknown outcome"),
@@ -153,7 +155,7 @@ impl fmt::Display for Step {
             Self::Resolve { key, done: false } => write!(f, "key {key} is resolved as absent"),
             Self::Elapse(span) => write!(f, "{} s pass", span.duration().as_secs()),
             Self::Kill { client } => write!(f, "client {client} is killed"),
-            Self::Lose => f.write_str("the store loses all its data"),
+            Self::LoseData => f.write_str("the store loses all its data"),
         }
     }
 }

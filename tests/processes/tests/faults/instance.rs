@@ -101,7 +101,7 @@ impl Instance {
     }
 
     /// Suspends the process with SIGSTOP, and returns when it is suspended.
-    pub(crate) fn stop(&self) {
+    pub(crate) fn pause(&self) {
         self.process.pause();
     }
 

@@ -1,7 +1,7 @@
 //! An instance that is killed (SIGKILL) while a handler runs.
 
 use crate::client::{Order, ResponseChecks};
-use crate::concurrent::assert_one_of_many_runs;
+use crate::concurrent::assert_only_one_request_runs;
 use crate::deployment::Deployment;
 use crate::instance::Instance;
 
@@ -60,7 +60,7 @@ async fn a14_only_one_of_many_retries_reruns_a_killed_run() {
     for instance in &instances {
         instance.release("tea");
     }
-    assert_one_of_many_runs(&instances, &tea).await;
+    assert_only_one_request_runs(&instances, &tea).await;
     assert_eq!(deployment.runs("tea"), 2);
 }
 

@@ -19,7 +19,7 @@ async fn stop_during_run(
     );
     let run = one.send_in_background(order);
     deployment.until_run(item, 1).await;
-    one.stop();
+    one.pause();
     (one, run, other)
 }
 

@@ -290,7 +290,7 @@ impl CombinedStore {
 
     /// Creates a store that admits the request and begins its run.
     fn admitting(delay: Duration) -> Self {
-        let acquired = Acquired::of(&[request()], &[BucketState::Ahead(0)]);
+        let acquired = Acquired::decide(&[request()], &[BucketState::Ahead(0)]);
         Self::after(delay, Ok((acquired, Some(BegunRecord))))
     }
 
@@ -460,7 +460,7 @@ async fn b15_with_on_error_deny_the_error_is_not_ambiguous() {
 
 #[tokio::test(start_paused = true)]
 async fn b14_a_rejection_of_a_combined_call_is_cached() {
-    let rejected = Acquired::of(
+    let rejected = Acquired::decide(
         &[request()],
         &[BucketState::Ahead(request().quota.window())],
     );
@@ -661,7 +661,7 @@ async fn b15_prefetched_tokens_are_valid_while_the_store_is_down() {
     }
     assert_eq!(
         acquire().await,
-        Err(StoreError::Unreachable(String::from(NOT_DECIDED)))
+        Err(StoreError::NotExecuted(String::from(NOT_DECIDED)))
     );
 }
 
@@ -693,7 +693,7 @@ struct TwoParts(MemoryLimits);
 impl LimitStore for TwoParts {
     fn acquire<'a>(&'a self, requests: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired> {
         if self.part(requests) == 1 {
-            return StoreFuture::ready(Err(StoreError::Unreachable(String::from("a test"))));
+            return StoreFuture::ready(Err(StoreError::NotExecuted(String::from("a test"))));
         }
         self.0.acquire(requests)
     }

@@ -28,7 +28,7 @@ fn request(limit: u64, seconds: u64) -> LimitRequest<'static> {
 /// Returns the rejection of requests whose buckets are empty.
 fn reject(requests: &[LimitRequest<'_>]) -> Acquired {
     let empty = |request: &LimitRequest<'_>| BucketState::Ahead(request.quota.window());
-    Acquired::of(requests, &requests.iter().map(empty).collect::<Vec<_>>())
+    Acquired::decide(requests, &requests.iter().map(empty).collect::<Vec<_>>())
 }
 
 fn cache_of(requests: &[LimitRequest<'_>]) -> RejectionCache {
@@ -110,7 +110,7 @@ fn b14_an_admission_is_not_cached() {
     let cache = RejectionCache::new();
     cache.insert(
         &requests,
-        &Acquired::of(&requests, &[BucketState::Ahead(0)]),
+        &Acquired::decide(&requests, &[BucketState::Ahead(0)]),
         START,
         START,
     );
@@ -171,8 +171,9 @@ fn b14_a_request_that_can_wait_longer_is_not_rejected() {
             ..request(1, 1)
         }]
     };
-    let decide =
-        |requests: &[LimitRequest<'_>]| Acquired::of(requests, &[BucketState::Ahead(5_000_000)]);
+    let decide = |requests: &[LimitRequest<'_>]| {
+        Acquired::decide(requests, &[BucketState::Ahead(5_000_000)])
+    };
     assert!(!decide(&waiting(3)).admitted && decide(&waiting(6)).admitted);
     let cache = RejectionCache::new();
     cache.insert(&waiting(3), &decide(&waiting(3)), START, START);
@@ -274,7 +275,7 @@ proptest! {
         clock.advance(Duration::from_micros(elapsed));
         let then = take(cost).statuses[0];
         if now.wait.is_some() && then.wait.is_some() {
-            let aged = after(now, quota, Duration::from_micros(elapsed));
+            let aged = status_after(now, quota, Duration::from_micros(elapsed));
             // The cache does not know which tokens have left a log.
             let remaining = if quota.algorithm() == Algorithm::SlidingWindow { aged.remaining } else { then.remaining };
             prop_assert!(aged.remaining <= then.remaining);
