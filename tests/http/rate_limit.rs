@@ -408,7 +408,7 @@ async fn locally_decided_status(service: &TestService) -> u16 {
 #[tokio::test]
 async fn b15_limits_are_decided_locally_while_the_store_is_down() {
     let service = rare_service(1).await;
-    service.limits.break_down(true);
+    service.limits.set_broken(true);
     for _ in 0..4 {
         assert_eq!(locally_decided_status(&service).await, 200);
     }
@@ -430,7 +430,7 @@ async fn b15_limits_are_decided_locally_while_the_store_is_down() {
 #[tokio::test]
 async fn b15_each_instance_enforces_its_share() {
     let service = rare_service(2).await;
-    service.limits.break_down(true);
+    service.limits.set_broken(true);
     for status in [200, 200, 429, 429] {
         assert_eq!(locally_decided_status(&service).await, status);
     }
@@ -439,7 +439,7 @@ async fn b15_each_instance_enforces_its_share() {
 #[tokio::test]
 async fn b15_endpoints_with_the_same_limit_name_use_one_local_bucket() {
     let service = TestService::start_with(routes![greedy, thrifty], |api| api.instances(10)).await;
-    service.limits.break_down(true);
+    service.limits.set_broken(true);
     assert_eq!(get(&service, "/greedy", ALICE).await.status, 200);
     for _ in 0..3 {
         assert_eq!(get(&service, "/thrifty", ALICE).await.status, 429);
@@ -459,9 +459,9 @@ async fn b15_limits_are_decided_locally_while_the_store_is_slow() {
 #[tokio::test]
 async fn b15_one_failed_call_does_not_count_as_an_outage() {
     let service = rare_service(1).await;
-    service.limits.break_down(true);
+    service.limits.set_broken(true);
     assert_eq!(locally_decided_status(&service).await, 200);
-    service.limits.break_down(false);
+    service.limits.set_broken(false);
     assert_eq!(
         get(&service, "/rare", ALICE)
             .await
@@ -473,11 +473,11 @@ async fn b15_one_failed_call_does_not_count_as_an_outage() {
 #[tokio::test]
 async fn b15_the_store_decides_again_after_an_outage() {
     let service = rare_service(1).await;
-    service.limits.break_down(true);
+    service.limits.set_broken(true);
     for _ in 0..3 {
         assert_eq!(locally_decided_status(&service).await, 200);
     }
-    service.limits.break_down(false);
+    service.limits.set_broken(false);
     eventually("the store decides", async || {
         has_limit_fields(&get(&service, "/rare", ALICE).await)
     })
@@ -493,7 +493,7 @@ async fn b15_the_store_decides_again_after_an_outage() {
 #[tokio::test]
 async fn b15_a_request_with_an_idempotency_key_takes_local_tokens_only_once() {
     let service = rare_service(1).await;
-    service.limits.break_down(true);
+    service.limits.set_broken(true);
     let post = async |key: &str, body: String| {
         service
             .client
@@ -521,7 +521,7 @@ async fn b15_a_request_with_an_idempotency_key_takes_local_tokens_only_once() {
 async fn b15_a_request_rejected_before_its_limits_has_no_limit_fields_while_the_store_is_down() {
     let service = rare_service(1).await;
     for slow in [false, true] {
-        service.limits.break_down(!slow);
+        service.limits.set_broken(!slow);
         service.limits.hang(slow);
         let without_key = service.client.post("/rare").bearer(ALICE).send().await;
         without_key.problem(400, "IDEMPOTENCY_KEY_MISSING");
@@ -731,7 +731,7 @@ async fn b17_a_shadow_limit_rejects_no_request_while_the_store_is_down() {
     let shadow_log = TestLog::of("rate_limit::shadow");
     let _listening = shadow_log.listen();
     let service = shadow_service().await;
-    service.limits.break_down(true);
+    service.limits.set_broken(true);
     for _ in 0..6 {
         let reply = get(&service, "/shadow-only", ALICE).await;
         assert_eq!(

@@ -60,7 +60,7 @@ pub enum StoreOperation {
 /// let clock = Arc::new(TestClock::new());
 /// let records = FaultyRecords::new(MemoryRecords::with_bounds(1_000, 1 << 20, clock));
 /// // The next run stores its response, but the service does not get the confirmation.
-/// records.fail_next(StoreOperation::Complete, Fault::AnswerLost);
+/// records.fail_next(StoreOperation::Complete, Fault::ReplyLost);
 /// ```
 #[derive(Debug, Clone)]
 pub struct FaultyRecords<R> {
@@ -96,7 +96,7 @@ impl<R: IdempotencyStore> FaultyRecords<R> {
             .push((operation, fault));
     }
 
-    /// With `true`, every call fails until `break_down(false)`.
+    /// With `true`, every call fails until `set_broken(false)`.
     pub fn set_broken(&self, broken: bool) {
         self.broken.store(broken, Ordering::SeqCst);
     }
@@ -221,8 +221,8 @@ impl<L: LimitStore> FaultyLimits<L> {
         }
     }
 
-    /// With `true`, every call fails until `break_down(false)`.
-    pub fn break_down(&self, broken: bool) {
+    /// With `true`, every call fails until `set_broken(false)`.
+    pub fn set_broken(&self, broken: bool) {
         self.broken.store(broken, Ordering::SeqCst);
     }
 

@@ -191,7 +191,7 @@ async fn b08_the_cost_of_a_request_with_an_idempotency_key_is_computed_only_once
 #[tokio::test]
 async fn b08_local_decisions_use_the_cost_function() {
     let service = service().await;
-    service.limits.break_down(true);
+    service.limits.set_broken(true);
     for (rows, status) in [(6, 200), (6, 429), (0, 200), (4, 200), (1, 429)] {
         let reply = get(&service, &format!("/export?rows={rows}"), ALICE).await;
         assert_eq!(

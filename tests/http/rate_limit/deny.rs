@@ -56,7 +56,7 @@ async fn b15_with_on_error_deny_requests_are_a_503_while_the_store_is_down() {
             .header_number("x-ratelimit-remaining"),
         3
     );
-    service.limits.break_down(true);
+    service.limits.set_broken(true);
     // The first three calls fail in the store. Then the breaker is open, and the other calls do not
     // reach the store.
     for _ in 0..6 {
@@ -82,9 +82,9 @@ async fn b15_with_on_error_deny_requests_are_a_503_while_the_store_is_slow() {
 #[tokio::test]
 async fn b15_with_on_error_deny_one_failed_call_rejects_one_request() {
     let service = service().await;
-    service.limits.break_down(true);
+    service.limits.set_broken(true);
     assert_denied(&get(&service, "/strict", ALICE).await);
-    service.limits.break_down(false);
+    service.limits.set_broken(false);
     assert_eq!(
         get(&service, "/strict", ALICE)
             .await
@@ -107,13 +107,13 @@ async fn b15_a_denied_request_with_an_idempotency_key_leaves_no_record() {
             .send()
             .await
     };
-    service.limits.break_down(true);
+    service.limits.set_broken(true);
     // A small body is read before the limits decide. A large body is read after they have decided.
     // Two failed calls do not open the breaker, but a third one would.
     for (key, length) in [("a", 1), ("b", 70_000)] {
         assert_denied(&post(key, length).await);
     }
-    service.limits.break_down(false);
+    service.limits.set_broken(false);
     for key in ["a", "b"] {
         let other = post(key, 2).await;
         assert!(
@@ -128,11 +128,11 @@ async fn b15_a_denied_request_with_an_idempotency_key_leaves_no_record() {
 #[tokio::test]
 async fn b15_with_on_error_deny_the_store_decides_again_after_an_outage() {
     let service = service().await;
-    service.limits.break_down(true);
+    service.limits.set_broken(true);
     for _ in 0..4 {
         assert_denied(&get(&service, "/strict", ALICE).await);
     }
-    service.limits.break_down(false);
+    service.limits.set_broken(false);
     eventually("the store decides", async || {
         get(&service, "/strict", ALICE).await.status == 200
     })

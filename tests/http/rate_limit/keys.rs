@@ -241,7 +241,7 @@ async fn b09_a_request_with_an_idempotency_key_counts_by_its_tenant() {
 #[tokio::test]
 async fn b09_local_decisions_count_by_tenant() {
     let service = service().await;
-    service.limits.break_down(true);
+    service.limits.set_broken(true);
     for (key, status) in [(ALICE, 200), (BOB, 200), (ALICE, 200), (BOB, 429)] {
         let reply = tenant_request(&service, key, "acme").send().await;
         assert_eq!(

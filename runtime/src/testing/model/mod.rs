@@ -65,7 +65,7 @@ pub const TTL: Duration = Duration::from_secs(605);
 /// Runs a script against a store and the model, and compares their replies.
 ///
 /// `fresh` returns the store without records: a new store, or the same store after it was emptied.
-/// It is called at the start and at every [`Step::Lose`]. `time` advances the time of the store. A
+/// It is called at the start and at every [`Step::LoseData`]. `time` advances the time of the store. A
 /// step that its client cannot do is skipped, for example because the client was killed.
 ///
 /// # Errors

@@ -97,7 +97,7 @@ pub enum Network {
     Fine,
     /// The call arrives, and its reply is lost.
     LosesReply,
-    /// The call arrives late, with a [`Step::Again`], or it never arrives. Its reply is lost.
+    /// The call arrives late, with a [`Step::RepeatBegin`], or it never arrives. Its reply is lost.
     Delays,
 }
 

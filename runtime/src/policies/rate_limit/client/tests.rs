@@ -92,7 +92,7 @@ impl TestLimits {
 
     /// Breaks the store, and opens the breaker with three requests.
     async fn open_breaker(&self) {
-        self.store.break_down(true);
+        self.store.set_broken(true);
         for _ in 0..3 {
             assert!(self.is_local().await);
         }
@@ -201,20 +201,20 @@ fn b15_one_of_many_threads_probes() {
 #[tokio::test]
 async fn b15_two_failures_keep_the_breaker_closed() {
     let limits = limits(1);
-    limits.store.break_down(true);
+    limits.store.set_broken(true);
     assert!(limits.is_local().await && limits.is_local().await);
-    limits.store.break_down(false);
+    limits.store.set_broken(false);
     assert!(!limits.is_local().await);
-    limits.store.break_down(true);
+    limits.store.set_broken(true);
     assert!(limits.is_local().await && limits.is_local().await);
-    limits.store.break_down(false);
+    limits.store.set_broken(false);
     assert!(!limits.is_local().await, "the failures are not in a row");
 }
 
 #[tokio::test]
 async fn b15_an_instance_decides_by_its_share_of_the_limit() {
     let limits = limits(4);
-    limits.store.break_down(true);
+    limits.store.set_broken(true);
     for _ in 0..3 {
         assert!(
             limits.decide().await.acquired().admitted,
@@ -448,7 +448,7 @@ async fn b15_with_a_full_store_the_instance_decides_the_limits_and_no_record_is_
 async fn b15_with_on_error_deny_the_error_is_not_ambiguous() {
     let limits = limits(1);
     let full = CombinedStore::after(Duration::ZERO, Err(StoreError::Full));
-    limits.store.break_down(true);
+    limits.store.set_broken(true);
     for _ in 0..6 {
         let denied = acquire_combined_or(OnError::Deny, &limits, &full)
             .await
@@ -533,7 +533,7 @@ async fn b14_a_rejection_of_an_in_memory_store_is_not_cached() {
 #[tokio::test]
 async fn b14_a_rejection_by_the_instance_itself_is_not_cached() {
     let limits = remote_limits();
-    limits.store.break_down(true);
+    limits.store.set_broken(true);
     for _ in 0..20 {
         limits.decide().await;
     }
@@ -553,7 +553,7 @@ async fn b15_each_opening_and_closing_of_the_breaker_is_logged_once() {
             assert!(limits.is_local().await);
         }
         assert_eq!(limits.client.decided_locally.load(Ordering::SeqCst), 8);
-        limits.store.break_down(false);
+        limits.store.set_broken(false);
         limits.clock.advance(OPEN_DURATION);
         assert!(!limits.is_local().await && !limits.is_local().await);
         assert_eq!(limits.client.decided_locally.load(Ordering::SeqCst), 0);
@@ -677,7 +677,7 @@ async fn b15_while_the_store_is_down_the_instance_decides_and_prefetches_no_toke
         panic!("{decided:?}")
     };
     assert_eq!((acquired.admitted, acquired.statuses[0].wait), (true, None));
-    limits.store.break_down(false);
+    limits.store.set_broken(false);
     limits.clock.advance(OPEN_DURATION);
     let decided = limits
         .client
