@@ -36,7 +36,7 @@
 //!   axum for a program that has its own layers or routes.
 //! - [`policies`] has a page for each policy: its behaviour, its surprises, and the view of a client.
 //! - [`problem`] describes errors, and [`store`] describes where records and limits are stored.
-//! - [`testing`] has test servers, clients and clocks.
+//! - `testing`, with the feature of that name, has test servers, clients and clocks.
 //!
 //! # Features
 //!

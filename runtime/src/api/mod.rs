@@ -30,7 +30,8 @@ use crate::store::Store;
 /// The endpoints of a service, with the store, the authentication and the defaults that they share.
 ///
 /// The service reads its settings from the environment when it starts, and reports all errors
-/// together. A setting in the code takes precedence over its variable.
+/// together. A setting in the code takes precedence over its variable. [`serve`](crate::serve()) reads
+/// three more variables, for its address and its time limits.
 ///
 /// | variable | | default |
 /// |---|---|---|

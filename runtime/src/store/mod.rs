@@ -3,7 +3,7 @@
 //! A store has several facets. A facet is a small trait for one kind of state, such as
 //! [`LimitStore`] or [`IdempotencyStore`]. Each method of a facet is one atomic operation. The
 //! documentation of a method describes the state after a crash before or after the operation. A
-//! public conformance suite ([`testing`](crate::testing)) tests implementations.
+//! public conformance suite (module `testing`) tests implementations.
 //!
 //! | store | state | for |
 //! |---|---|---|
