@@ -31,7 +31,8 @@ fn every_page_is_in_the_summary() {
     }
 }
 
-/// `runtime/src/lib.rs` includes the pages with programs, so the documentation tests compile them.
+/// `runtime/src/lib.rs` includes the pages that contain programs, so the documentation tests
+/// compile the programs.
 #[test]
 fn every_program_of_the_guide_is_compiled() {
     let root = root();
@@ -115,7 +116,7 @@ fn has_heading(text: &str, wanted: &str) -> bool {
         .any(|heading| anchor(heading) == wanted)
 }
 
-/// The anchor of a heading, as GitHub and mdBook generate it.
+/// Returns the anchor of a heading, as GitHub and mdBook generate it.
 fn anchor(heading: &str) -> String {
     let words = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = words
@@ -125,7 +126,7 @@ fn anchor(heading: &str) -> String {
         .collect()
 }
 
-/// The targets of the links of a page, without links to other sites.
+/// Returns the targets of the links of a page, without links to other sites.
 fn links(text: &str) -> Vec<&str> {
     let in_line = |line| {
         str::split(line, "](")

@@ -1,2 +1,3 @@
-//! Fixtures of the macros: code that they reject in `fixtures/fail`, one mistake in each file, with
-//! the messages of the compiler; code that they accept in `fixtures/pass`.
+//! Fixtures of the macros. `fixtures/fail` contains code that the macros reject, with one mistake
+//! in each file, and the messages of the compiler. `fixtures/pass` contains code that the macros
+//! accept.

@@ -1,5 +1,5 @@
-//! Code that the macros accept. Each fixture is a module that compiles without a warning, with
-//! tests of everything that needs no server.
+//! Tests code that the macros accept. Each fixture is a module that compiles without a warning. A
+//! fixture also tests the behaviour that needs no server.
 
 #![deny(warnings)]
 #![allow(clippy::unused_async, reason = "the fixtures test signatures")]

@@ -1,10 +1,10 @@
-//! The code and the errors in the README are those of fixtures.
+//! Tests that the code and the errors in the README equal those of the fixtures.
 
 use std::fs;
 use std::path::Path;
 
 #[test]
-fn the_code_compiles() {
+fn the_code_equals_a_fixture_that_compiles() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let readme = fs::read_to_string(root.join("../README.md")).expect("the README");
     let shown = readme
@@ -21,7 +21,7 @@ fn the_code_compiles() {
 }
 
 #[test]
-fn errors_are_shown_as_they_really_look() {
+fn the_errors_equal_those_of_the_compiler() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let readme = fs::read_to_string(root.join("../README.md")).expect("the README");
     let shown = readme

@@ -1,17 +1,18 @@
-//! The error messages of the macros, on the toolchain that `rust-toolchain.toml` pins.
+//! Tests the error messages of the macros, with the toolchain that `rust-toolchain.toml` pins.
 //!
 //! After a change, run `TRYBUILD=overwrite cargo test -p aplomb-tests --test ui`, and read every
 //! changed message as a user would.
 //!
 //! The folders share the lock and the target directory of trybuild, so they run one after another.
-//! The fixtures of a folder are compiled in parallel. A test for each folder costs a quarter of a
-//! second more than one test for all.
+//! The fixtures of a folder are compiled in parallel. There is one test for each folder, so that a
+//! filter can run one folder. This costs a quarter of a second.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// Declares a test for each folder: its fixtures fail to compile with the stored messages.
+/// Declares a test for each folder. The test passes if each fixture fails to compile with the
+/// stored messages.
 macro_rules! folders {
     ($($folder:ident)*) => {
         const FOLDERS: &[&str] = &[$(stringify!($folder)),*];
@@ -46,8 +47,8 @@ fn every_folder_is_tested() {
     );
 }
 
-/// The first line of a fixture is its number of errors. It is 1, except in fixtures that show
-/// several errors reported together.
+/// The first line of a fixture declares its number of errors. The number is 1, except in fixtures
+/// that show several errors reported together.
 #[test]
 fn each_fixture_has_the_declared_number_of_errors() {
     let fixtures = fixtures(&root().join("fail"));
@@ -87,7 +88,7 @@ the first line of each error. They are written from the fixtures by
 `UPDATE_FIXTURES=1 cargo test -p aplomb-tests --test ui readme`.
 ";
 
-/// The text of `fixtures/README.md`.
+/// Returns the text of `fixtures/README.md`.
 fn readme(root: &Path) -> String {
     let mut kinds: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut all = fixtures(&root.join("fail"));
@@ -114,7 +115,7 @@ fn readme(root: &Path) -> String {
     )
 }
 
-/// A row for each error of the fixture.
+/// Returns a row for each error of the fixture.
 fn rows(fixture: &Path) -> Vec<String> {
     let name = fixture
         .file_stem()
@@ -134,7 +135,7 @@ fn rows(fixture: &Path) -> Vec<String> {
     errors.enumerate().map(row).collect()
 }
 
-/// The message without the prefixes of rustc.
+/// Returns the message without the prefixes of rustc.
 fn message(error: &str) -> &str {
     let message = error.split_once(": ").map_or(error, |(_, message)| message);
     message
@@ -142,7 +143,7 @@ fn message(error: &str) -> &str {
         .unwrap_or(message)
 }
 
-/// Escapes the parts outside backticks, and pipes everywhere, for a table in Markdown.
+/// Escapes a message for a table in Markdown: `<` and `*` outside backticks, and pipes everywhere.
 fn markdown(message: &str) -> String {
     let parts = message.split('`').enumerate();
     let escaped = parts.map(|(index, part)| {
@@ -171,7 +172,7 @@ fn fixtures(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// A description of the fixture if it declares a wrong number of errors.
+/// Returns a description of the fixture if it declares a wrong number of errors.
 fn wrong_count(fixture: &Path) -> Option<String> {
     let source = fs::read_to_string(fixture).expect("a fixture");
     let declared = source

@@ -15,7 +15,8 @@ use aplomb::store::MemoryLimits;
 
 use crate::resident_bytes;
 
-/// Checks `count` requests, from one address after the other, with a memory store or governor.
+/// Checks `count` requests with the memory store or with governor. The requests take the addresses
+/// in turn.
 pub(crate) fn main(mut arguments: impl Iterator<Item = String>) -> ExitCode {
     let limiter = arguments.next();
     let numbers: Option<Vec<u32>> = arguments.map(|number| number.parse().ok()).collect();

@@ -3,8 +3,8 @@
 //!
 //! `instructions.py` runs it under callgrind with two counts. The difference is the cost of the
 //! requests without the cost of the start. The program prints the growth of its memory in bytes.
-//! `requests check <limiter> <count> <addresses>` calls only a rate limiter, and also prints the
-//! number of addresses that it still stores.
+//! `requests check <limiter> <count> <addresses>` calls only a rate limiter. It also prints the
+//! number of addresses that the limiter still stores.
 
 mod check;
 mod scenario;
@@ -59,7 +59,7 @@ async fn run(scenario: Scenario, count: u64, payment: Bytes) {
     println!("{}", resident_bytes().saturating_sub(before));
 }
 
-/// The resident memory of the process in bytes; zero on systems without `/proc`.
+/// Returns the resident memory of the process in bytes, or zero on systems without `/proc`.
 fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -151,15 +151,15 @@ async fn full_post(Json(payment): Json<Payment>) -> Created<Payment> {
     Created::new(payment)
 }
 
-async fn hand_get(axum::extract::Path(id): axum::extract::Path<u64>) -> axum::Json<User> {
+async fn handwritten_get(axum::extract::Path(id): axum::extract::Path<u64>) -> axum::Json<User> {
     axum::Json(User::new(id))
 }
 
-async fn hand_page() -> axum::Json<Users> {
+async fn handwritten_page() -> axum::Json<Users> {
     axum::Json(Users::all())
 }
 
-async fn hand_post(
+async fn handwritten_post(
     axum::Json(payment): axum::Json<Payment>,
 ) -> (http::StatusCode, axum::Json<Payment>) {
     (http::StatusCode::CREATED, axum::Json(payment))
@@ -168,7 +168,7 @@ async fn hand_post(
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scenario {
     HarnessGet,
-    HandGet,
+    HandwrittenGet,
     GovernorGet,
     BareGet,
     LimitedGet,
@@ -176,11 +176,11 @@ pub(crate) enum Scenario {
     AuthenticatedLimitedGet,
     FullGet,
     HarnessPage,
-    HandPage,
+    HandwrittenPage,
     BarePage,
     CursorPage,
     HarnessPost,
-    HandPost,
+    HandwrittenPost,
     BarePost,
     LimitedPost,
     FullPost,
@@ -189,7 +189,7 @@ pub(crate) enum Scenario {
 
 const NAMES: [(&str, Scenario); 18] = [
     ("harness-get", Scenario::HarnessGet),
-    ("hand-get", Scenario::HandGet),
+    ("hand-get", Scenario::HandwrittenGet),
     ("governor-get", Scenario::GovernorGet),
     ("bare-get", Scenario::BareGet),
     ("limited-get", Scenario::LimitedGet),
@@ -200,19 +200,19 @@ const NAMES: [(&str, Scenario); 18] = [
     ),
     ("full-get", Scenario::FullGet),
     ("harness-page", Scenario::HarnessPage),
-    ("hand-page", Scenario::HandPage),
+    ("hand-page", Scenario::HandwrittenPage),
     ("bare-page", Scenario::BarePage),
     ("cursor-page", Scenario::CursorPage),
     ("harness-post", Scenario::HarnessPost),
-    ("hand-post", Scenario::HandPost),
+    ("hand-post", Scenario::HandwrittenPost),
     ("bare-post", Scenario::BarePost),
     ("limited-post", Scenario::LimitedPost),
     ("full-post", Scenario::FullPost),
     ("replay-post", Scenario::Replay),
 ];
 
-/// The body of a payment. It has 109 bytes, or more if `min_bytes` is larger: then it also has
-/// lines, which the handler ignores.
+/// Returns the body of a payment, at least `min_bytes` long. The shortest body has 109 bytes. A
+/// longer one has a member `lines`, which the handler ignores.
 pub(crate) fn payment(min_bytes: usize) -> Bytes {
     let mut body = String::from(
         r#"{"from":"acc_01HZQK7P3WVXBN4Y9MRDTJC8E6","to":"acc_01HZQK7P3WVXBN4Y9MRDTJC8E7","amount":1250,"note":"rent for May""#,
@@ -249,9 +249,11 @@ impl Scenario {
     pub(crate) async fn router(self) -> Router {
         match self {
             Self::HarnessGet | Self::HarnessPage | Self::HarnessPost => Router::new(),
-            Self::HandGet => hand_router(),
-            Self::GovernorGet => with_governor(hand_router()),
-            Self::HandPost => Router::new().route("/payments", routing::post(hand_post)),
+            Self::HandwrittenGet => handwritten_router(),
+            Self::GovernorGet => with_governor(handwritten_router()),
+            Self::HandwrittenPost => {
+                Router::new().route("/payments", routing::post(handwritten_post))
+            }
             Self::BareGet => router_without_auth(aplomb::routes![bare_get]).await,
             Self::LimitedGet => router_without_auth(aplomb::routes![limited_get]).await,
             Self::AuthenticatedGet => router(aplomb::routes![authenticated_get]).await,
@@ -259,7 +261,7 @@ impl Scenario {
                 router(aplomb::routes![authenticated_limited_get]).await
             }
             Self::FullGet => router(aplomb::routes![full_get]).await,
-            Self::HandPage => Router::new().route("/users", routing::get(hand_page)),
+            Self::HandwrittenPage => Router::new().route("/users", routing::get(handwritten_page)),
             Self::BarePage => router_without_auth(aplomb::routes![bare_page]).await,
             Self::CursorPage => router_without_auth(aplomb::routes![cursor_page]).await,
             Self::BarePost => router_without_auth(aplomb::routes![bare_post]).await,
@@ -275,17 +277,17 @@ impl Scenario {
             .header("host", "localhost")
             .header("authorization", "Bearer sk_test_alice");
         match self {
-            Self::HandGet | Self::GovernorGet | Self::BareGet | Self::LimitedGet => {
+            Self::HandwrittenGet | Self::GovernorGet | Self::BareGet | Self::LimitedGet => {
                 request.uri("/users/7").body(Body::empty())
             }
             Self::HarnessGet
             | Self::AuthenticatedGet
             | Self::AuthenticatedLimitedGet
             | Self::FullGet => request.uri("/v1/users/7").body(Body::empty()),
-            Self::HarnessPage | Self::HandPage | Self::BarePage | Self::CursorPage => {
+            Self::HarnessPage | Self::HandwrittenPage | Self::BarePage | Self::CursorPage => {
                 request.uri("/users").body(Body::empty())
             }
-            Self::HandPost | Self::BarePost => post(request.uri("/payments"), number),
+            Self::HandwrittenPost | Self::BarePost => post(request.uri("/payments"), number),
             Self::HarnessPost | Self::LimitedPost | Self::FullPost => {
                 post(request.uri("/v1/payments"), number)
             }
@@ -298,11 +300,12 @@ impl Scenario {
 /// The address of the client of all requests.
 const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 50_000);
 
-fn hand_router() -> Router {
-    Router::new().route("/users/{id}", routing::get(hand_get))
+fn handwritten_router() -> Router {
+    Router::new().route("/users/{id}", routing::get(handwritten_get))
 }
 
-/// Adds a limiter with the same limit as the endpoints above, by address, with its header fields.
+/// Adds the limiter of `tower_governor` with the same limit as the endpoints above. It counts by
+/// client address, and writes the header fields of the limit.
 #[cfg(feature = "governor")]
 fn with_governor(router: Router) -> Router {
     let config = tower_governor::governor::GovernorConfigBuilder::default()

@@ -1,7 +1,7 @@
-//! Bounds that the runtime enforces too.
+//! Limits that the runtime enforces too.
 //!
-//! A bound that both crates need belongs here: the runtime's `agreement.rs` includes this file and
-//! compares each bound with its own.
+//! Add a limit here if both crates need it. The runtime's `agreement.rs` includes this file and
+//! compares each limit with the limit of the runtime.
 
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ pub(crate) const MAX_VERSIONS: u32 = 100;
 /// The largest number of tokens that a sliding window logs.
 pub(crate) const MAX_LOG: u64 = 10_000;
 
-/// The largest `prefetch` for a bucket of `burst` tokens: two batches and one request must fit into
-/// the bucket.
+/// Returns the largest `prefetch` for a bucket of `burst` tokens. Two batches and one request must
+/// fit into the bucket.
 pub(crate) const fn max_prefetch(burst: u64, cost: u64) -> u64 {
     burst.saturating_sub(cost) / 2
 }
 
-/// The shortest `ttl` of a stored response: the default lease of a running request.
+/// The shortest `ttl` of a stored response. It equals the default lease of a running request.
 pub(crate) const MIN_TTL: Duration = Duration::from_secs(30);
 
 /// The longest `ttl` of a stored response.

@@ -1,8 +1,9 @@
-//! The rules that need the whole endpoint: those of the signature, then those of each policy.
+//! The rules that need the whole endpoint: first the rules of the signature, then the rules of each
+//! policy.
 
 use quote::ToTokens;
 use syn::visit::{self, Visit};
-use syn::{FnArg, GenericParam, Lifetime, Safety, Signature, Type};
+use syn::{FnArg, GenericParam, Lifetime, Safety, Signature, TraitBound, Type};
 
 use crate::bounds::MAX_ARGUMENTS;
 use crate::errors::Sink;
@@ -120,7 +121,7 @@ fn check_argument_type(ty: &Type, signature: &Signature, sink: &Sink<'_>) {
     }
 }
 
-/// Leaves a `_` in the return type to rustc. Other types are the business of each policy.
+/// Leaves the error about a `_` in the return type to rustc. The policies check all other types.
 fn check_return_type(signature: &Signature, sink: &Sink<'_>) {
     let mut finder = Unnameable::default();
     finder.visit_return_type(&signature.output);
@@ -136,7 +137,8 @@ struct Unnameable {
     placeholder: bool,
     /// The tokens and the error message.
     found: Option<(proc_macro2::TokenStream, &'static str)>,
-    /// The lifetimes that the function declares. They are reported at the declaration.
+    /// The lifetimes that the function declares. The error about one of them is reported at its
+    /// declaration.
     declared: Vec<Lifetime>,
 }
 
@@ -180,7 +182,20 @@ impl<'ast> Visit<'ast> for Unnameable {
         }
     }
 
-    // Not visited further: elided and bound lifetimes are valid in function types.
+    // The lifetimes that a `for<'a>` declares are valid in its bound.
+    fn visit_trait_bound(&mut self, bound: &'ast TraitBound) {
+        let declared = self.declared.len();
+        let lifetimes = bound.lifetimes.iter().flat_map(|bound| &bound.lifetimes);
+        self.declared
+            .extend(lifetimes.filter_map(|lifetime| match lifetime {
+                GenericParam::Lifetime(lifetime) => Some(lifetime.lifetime.clone()),
+                _ => None,
+            }));
+        visit::visit_trait_bound(self, bound);
+        self.declared.truncate(declared);
+    }
+
+    // Function types are not visited: elided and bound lifetimes are valid in them.
     fn visit_type_fn_ptr(&mut self, _: &'ast syn::TypeFnPtr) {}
 
     fn visit_parenthesized_generic_arguments(

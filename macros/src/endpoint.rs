@@ -1,4 +1,4 @@
-//! `#[endpoint(…)]`: emits the item, then its expansion or the fallback, then the errors.
+//! `#[endpoint(…)]`: emits the item, then its expansion or the fallback, and then the errors.
 
 use proc_macro2::TokenStream;
 

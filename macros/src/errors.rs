@@ -1,6 +1,6 @@
-//! The errors of a macro call: a tree of sinks over one list.
+//! The errors of a macro call: a tree of sinks that write to one list.
 //!
-//! All errors are reported together, and each stage can check whether its own part failed.
+//! All errors are reported together, and each stage can check whether its part failed.
 
 use std::cell::{Cell, RefCell};
 
@@ -9,11 +9,11 @@ use quote::ToTokens;
 
 /// The errors of one macro call.
 ///
-/// Panics if dropped unread, so that no error is lost.
+/// Panics if it is dropped before the errors were read, so that no error is lost.
 pub(crate) struct Diagnostics {
     list: RefCell<Vec<syn::Error>>,
-    /// The tokens at which each error is reported; empty for an error of a parser, which has only a
-    /// span.
+    /// The tokens at which each error is reported. The entry of a parser error is empty, because it
+    /// has only a span.
     #[cfg(test)]
     places: RefCell<Vec<String>>,
     read: bool,
@@ -30,7 +30,7 @@ impl Diagnostics {
         }
     }
 
-    /// The root of the tree of sinks.
+    /// Returns the root of the tree of sinks.
     pub(crate) fn sink(&self) -> Sink<'_> {
         Sink {
             diagnostics: self,
@@ -39,7 +39,7 @@ impl Diagnostics {
         }
     }
 
-    /// All errors as `compile_error!` calls, each at its place.
+    /// Returns all errors as `compile_error!` calls with the spans of the errors.
     pub(crate) fn into_tokens(mut self) -> TokenStream {
         self.read = true;
         self.list
@@ -49,14 +49,14 @@ impl Diagnostics {
             .collect()
     }
 
-    /// All messages, for tests.
+    /// Returns all messages, for tests.
     #[cfg(test)]
     pub(crate) fn into_messages(mut self) -> Vec<String> {
         self.read = true;
         self.list.take().iter().map(ToString::to_string).collect()
     }
 
-    /// All messages, each with the tokens at which it is reported, for tests.
+    /// Returns all messages, each with the tokens at which it is reported, for tests.
     #[cfg(test)]
     pub(crate) fn into_placed_messages(self) -> Vec<(String, String)> {
         let places = self.places.take();
@@ -66,7 +66,8 @@ impl Diagnostics {
 
 impl Drop for Diagnostics {
     fn drop(&mut self) {
-        // A second panic while unwinding would abort the compiler and hide the first one.
+        // The check is skipped during a panic. A second panic would abort the compiler and hide the
+        // first one.
         assert!(
             self.read || std::thread::panicking(),
             "the errors were dropped unread"
@@ -82,7 +83,7 @@ pub(crate) struct Sink<'a> {
 }
 
 impl Sink<'_> {
-    /// Makes a sink for a part of this part. An error in it marks both as failed.
+    /// Makes a sink for a part of this part. An error in the child marks both parts as failed.
     pub(crate) fn child(&self) -> Sink<'_> {
         Sink {
             diagnostics: self.diagnostics,

@@ -1,6 +1,6 @@
-//! The table of keys: names, syntax, options and effects of everything in `#[endpoint(…)]`.
+//! The table of keys: the names, syntax, options and effects of all keys in `#[endpoint(…)]`.
 //!
-//! Everything that lists keys reads this table: the parser, its suggestions, the messages that list
+//! All code that lists keys reads this table: the parser, its suggestions, the messages that list
 //! accepted keys, and the tables of the reference documentation, which `reference.rs` writes.
 
 use crate::policies::Policy;
@@ -11,28 +11,28 @@ use crate::suggest;
 pub(crate) struct Key {
     /// The key as written.
     pub(crate) name: &'static str,
-    /// Its syntax: an example of each form.
+    /// The syntax of the key: an example of each form.
     pub(crate) forms: &'static [&'static str],
-    /// The options that its list accepts.
+    /// The options in the parentheses of the key.
     pub(crate) options: &'static [KeyOption],
-    /// True if it may be given several times.
+    /// True if the key may be given several times.
     pub(crate) repeatable: bool,
-    /// Its effect, in one line. Error messages and the reference show it.
+    /// The effect of the key, in one line. Error messages and the reference show it.
     pub(crate) help: &'static str,
     /// The default. Only the reference shows it.
     #[cfg(test)]
     pub(crate) default_help: &'static str,
-    /// The policy that parses it.
+    /// The policy that parses the key.
     pub(crate) policy: fn(&mut Spec) -> &mut dyn Policy,
 }
 
-/// One option in the list of a key.
+/// One option in the parentheses of a key.
 pub(crate) struct KeyOption {
     /// The option as written.
     pub(crate) name: &'static str,
     /// An example, with a value if the option takes one.
     pub(crate) example: &'static str,
-    /// Its effect, in one line. Only the reference shows it.
+    /// The effect of the option, in one line. Only the reference shows it.
     #[cfg(test)]
     pub(crate) help: &'static str,
     /// The default. Only the reference shows it.
@@ -110,13 +110,13 @@ keys! {
     "public" => access: ["public"] "admits requests without authentication", else "a caller is required, unless the API is `without_auth`";
 }
 
-/// The key of this name.
+/// Returns the key with this name.
 pub(crate) fn key(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// Words that are no keys here, but keys of other frameworks or options of a key: each with the
-/// rest of its message, which follows the word.
+/// Words that are not keys here, but that are keys of other frameworks or options of a key. Each
+/// word has the rest of its message, which follows the word.
 const FOREIGN_KEYS: &[(&str, &str)] = &[
     (
         "path",
@@ -188,7 +188,7 @@ const FOREIGN_KEYS: &[(&str, &str)] = &[
     ),
 ];
 
-/// The message for an unknown key: the nearest key with its syntax and effect, or all keys.
+/// Returns the message for an unknown key: the nearest key with its syntax and effect, or all keys.
 pub(crate) fn unknown_key_message(name: &str) -> String {
     if let Some((_, rest)) = FOREIGN_KEYS.iter().find(|(word, _)| *word == name) {
         return format!("`{name}` {rest}");
@@ -204,7 +204,7 @@ pub(crate) fn unknown_key_message(name: &str) -> String {
     }
 }
 
-/// The names of the options that the key's list accepts.
+/// Returns the names of the options that the key accepts in its parentheses.
 pub(crate) fn options(name: &str) -> Vec<&'static str> {
     key(name)
         .into_iter()
@@ -213,7 +213,7 @@ pub(crate) fn options(name: &str) -> Vec<&'static str> {
         .collect()
 }
 
-/// An example of the key or option of this name with a value, if it takes one.
+/// Returns an example with a value for the key or option of this name, if it takes a value.
 pub(crate) fn example_with_value(name: &str) -> Option<&'static str> {
     let keys = KEYS
         .iter()
@@ -227,12 +227,12 @@ pub(crate) fn example_with_value(name: &str) -> Option<&'static str> {
         .map(|(_, example)| example)
 }
 
-/// Panics: the table has an option that no policy reads.
+/// Panics, because the table has an option that no policy reads.
 pub(crate) fn unread_option(of: &str, name: &str) -> ! {
     unreachable!("no policy reads the option `{name}` of `{of}`, though the grammar has it")
 }
 
-/// Examples of all forms of the key, for messages.
+/// Returns examples of all forms of the key, for messages.
 pub(crate) fn forms(name: &str) -> String {
     let forms = key(name).map_or(&[][..], |key| key.forms);
     let quoted: Vec<String> = forms.iter().map(|form| format!("`{form}`")).collect();
@@ -249,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_unique_and_forms_begin_with_them() {
+    fn names_are_unique_and_each_form_begins_with_its_name() {
         for (index, key) in KEYS.iter().enumerate() {
             assert!(
                 KEYS[..index].iter().all(|other| other.name != key.name),
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_key_gets_its_own_message_and_a_typo_a_suggestion() {
+    fn a_foreign_key_gets_a_special_message_and_a_typo_gets_a_suggestion() {
         assert!(unknown_key_message("path").contains("`get = \"/path\"`"));
         assert!(unknown_key_message("pach").contains("`patch = "));
         assert!(FOREIGN_KEYS.iter().all(|(word, _)| key(word).is_none()));

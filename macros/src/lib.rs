@@ -1,7 +1,7 @@
-//! The attribute and derive macros of Aplomb. Use them through the `aplomb` crate, where each is
-//! documented with examples that compile.
+//! The attribute and derive macros of Aplomb. Use them through the `aplomb` crate, which documents
+//! each macro with examples that compile.
 //!
-//! An `#[endpoint(…)]` attribute is expanded in five stages, each in a folder or file of its own:
+//! An `#[endpoint(…)]` attribute is expanded in five stages, each in a separate folder or file:
 //!
 //! 1. `parse` reads tokens into arguments.
 //! 2. `policies` and `spec` read the arguments into a validated model.

@@ -1,5 +1,5 @@
-//! Property tests: no tokens make a macro panic. The inputs are random token trees, and real code
-//! with random changes.
+//! Property tests: a macro never panics, for any tokens. The inputs are random token trees, and
+//! real code with random changes.
 
 use proc_macro2::{Delimiter, Group, Ident, Literal, Punct, Spacing, Span, TokenStream, TokenTree};
 use proptest::prelude::*;
@@ -201,11 +201,11 @@ const ROUTES: &[&str] = &[
     "self::a, #[doc = \"x\"] crate::b, <A as B>::c",
 ];
 
-/// Random decisions that are drawn in advance, so that proptest can shrink a failure.
+/// Random decisions that are generated in advance, so that proptest can shrink a failure.
 struct Choices<'a>(core::slice::Iter<'a, u16>);
 
 impl Choices<'_> {
-    /// A number below `count`: the last one if no decisions are left.
+    /// Returns a number below `count`, or `count - 1` if no decisions are left.
     fn below(&mut self, count: usize) -> usize {
         self.0
             .next()
@@ -220,7 +220,7 @@ impl Choices<'_> {
         self.0.as_slice().is_empty()
     }
 
-    /// Real code with random changes, or random tokens.
+    /// Returns real code with random changes, or random tokens.
     fn code(&mut self, real: &[&str]) -> TokenStream {
         if self.below(6) == 0 {
             return self.stream(3);
@@ -239,7 +239,7 @@ impl Choices<'_> {
         stream
     }
 
-    /// One token, or a few that belong together.
+    /// Returns one token, or a few tokens that belong together.
     fn tokens(&mut self, depth: usize) -> TokenStream {
         match self.below(9) {
             0 | 1 => self.pick(WORDS).parse().expect("a word"),
@@ -299,7 +299,8 @@ impl Choices<'_> {
         Group::new(*delimiter, self.stream(depth)).into()
     }
 
-    /// The tokens with some of them removed, doubled, replaced or grouped, or without the end.
+    /// Returns the tokens with random changes: tokens are removed, doubled, replaced or grouped, or
+    /// the end is missing.
     fn mangled(&mut self, stream: TokenStream) -> TokenStream {
         let mut mangled = TokenStream::new();
         for tree in stream {
@@ -333,7 +334,7 @@ fn choices() -> impl Strategy<Value = Vec<u16>> {
     prop::collection::vec(any::<u16>(), 0..160)
 }
 
-/// Returns true if the printed tokens can be read again. Two slashes in a row become a comment.
+/// Returns true if the printed tokens can be parsed again. Two slashes in a row become a comment.
 fn is_source(tokens: &TokenStream) -> bool {
     tokens.to_string().parse::<TokenStream>().is_ok()
 }

@@ -1,4 +1,4 @@
-//! `routes![…]`: a list of endpoints, which are compared with one another at compile time.
+//! `routes![…]`: a list of endpoints. The endpoints are compared with one another at compile time.
 
 use proc_macro2::{Ident, Spacing, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
@@ -7,7 +7,7 @@ use syn::{Attribute, Path};
 
 use crate::errors::{Diagnostics, Sink};
 use crate::expand::{call_at, ends, import};
-use crate::names::Names;
+use crate::names;
 use crate::parse::{arguments, split};
 use crate::policies::crate_path::CratePath;
 
@@ -18,7 +18,8 @@ struct Entry {
 }
 
 impl Entry {
-    /// Parses an entry. An entry is kept if the next one follows without a comma.
+    /// Parses an entry. If the next entry follows without a comma, reports the missing comma and
+    /// keeps this entry.
     fn parse(tokens: &TokenStream, sink: &Sink<'_>) -> Option<Self> {
         let parser = |input: ParseStream<'_>| {
             let (cfgs, path) = (input.call(Attribute::parse_outer)?, input.parse());
@@ -47,6 +48,13 @@ impl Entry {
                 sink.report(tokens, call_message(&path));
                 return None;
             }
+            Some(TokenTree::Punct(mark)) if mark.as_char() == '!' => {
+                sink.report(
+                    tokens,
+                    "expected the path of an endpoint, not a macro: write the path of each endpoint",
+                );
+                return None;
+            }
             Some(_) => sink.report(&rest, "expected a comma before this"),
             None => {}
         }
@@ -58,7 +66,8 @@ impl Entry {
     }
 }
 
-/// The message about an entry that is called: it is an endpoint, or a function that returns a list.
+/// Returns the message about an entry that is called. The entry is an endpoint, or a function that
+/// returns a list.
 fn call_message(path: &Path) -> String {
     let path = path.to_token_stream().to_string().replace(' ', "");
     format!(
@@ -74,24 +83,19 @@ fn call_message(path: &Path) -> String {
 pub(crate) fn routes(tokens: TokenStream) -> TokenStream {
     let diagnostics = Diagnostics::new();
     let sink = diagnostics.sink();
-    let names = Names::avoiding(&tokens);
     let (crate_path, tokens) = take_crate_path(tokens, &sink);
     let entries: Vec<Entry> = split(tokens)
         .into_iter()
         .filter_map(|part| Entry::parse(&part, &sink))
         .collect();
-    let list = List::new(entries, &names);
     let comparison = if sink.failed() {
         TokenStream::new()
     } else {
-        list.comparison(&names)
+        comparison(&entries)
     };
-    list.expand(
-        &import(&crate_path),
-        &diagnostics.into_tokens(),
-        &comparison,
-        &names,
-    )
+    let mut checks = diagnostics.into_tokens();
+    checks.extend(comparison);
+    expand(&import(&crate_path), &entries, &checks)
 }
 
 /// Takes `crate = path;` from the start of the list. Returns the path and the rest of the list.
@@ -130,96 +134,81 @@ fn take_crate_path(tokens: TokenStream, sink: &Sink<'_>) -> (CratePath, TokenStr
     (path.unwrap_or_default(), trees.collect())
 }
 
-/// The entries and their aliases.
+/// Expands the list without a comparison of its entries.
 ///
-/// The expansion uses only the alias of an entry, so that a wrong path is reported once. It is a type
-/// alias and not an import, because an import of `time` is ambiguous if there is a crate of that name.
-struct List {
-    entries: Vec<Entry>,
-    aliases: Vec<Ident>,
+/// Each entry gets a type alias, and the expansion uses only the alias, so that a wrong path is
+/// reported only once. It is an alias and not an import, because an import fails if there is a crate or
+/// a local variable of the same name.
+fn expand(import: &TokenStream, entries: &[Entry], checks: &TokenStream) -> TokenStream {
+    let aliases: Vec<Ident> = aliases(entries).collect();
+    let cfgs = entries.iter().map(Entry::cfgs);
+    let paths = entries.iter().map(|entry| &entry.path);
+    let mounted = entries.iter().zip(&aliases).map(mount);
+    quote! {{
+        #import
+        #(
+            #cfgs
+            type #aliases = #paths;
+        )*
+        #checks
+        __aplomb::Routes::from_entries(&[#(#mounted),*])
+    }}
 }
 
-impl List {
-    fn new(entries: Vec<Entry>, names: &Names) -> Self {
-        // The alias has the span of the entry, because errors about the entry appear there.
-        let alias = |(index, entry): (usize, &Entry)| {
-            names.name_at(&format!("Entry{index}"), ends(&entry.path).0)
-        };
-        let aliases = entries.iter().enumerate().map(alias).collect();
-        Self { entries, aliases }
-    }
+/// Returns the aliases. Each has the span of its entry, because errors about the entry appear there.
+fn aliases(entries: &[Entry]) -> impl Iterator<Item = Ident> {
+    let alias = |(index, entry): (usize, &Entry)| {
+        names::name_at(&format!("Entry{index}"), ends(&entry.path).0)
+    };
+    entries.iter().enumerate().map(alias)
+}
 
-    fn expand(
-        &self,
-        import: &TokenStream,
-        errors: &TokenStream,
-        comparison: &TokenStream,
-        names: &Names,
-    ) -> TokenStream {
-        let (aliases, state) = (&self.aliases, names.name("state"));
-        let cfgs = self.entries.iter().map(Entry::cfgs);
-        let paths = self.entries.iter().map(|entry| &entry.path);
-        let mounted = self.entries.iter().zip(aliases);
-        let mounted = mounted.map(|(entry, alias)| mount(entry, alias, &state));
-        quote! {{
-            #import
-            #(
-                #cfgs
-                type #aliases = #paths;
-            )*
-            #errors
-            #comparison
-            let #state = __aplomb::__private::StateType::new();
-            __aplomb::Routes::from_entries(#state, &[#(#mounted),*])
-        }}
-    }
-
-    /// Compares all entries. An entry that conflicts with an earlier one is an error.
-    fn comparison(&self, names: &Names) -> TokenStream {
-        let (aliases, cfgs) = (&self.aliases, self.entries.iter().map(Entry::cfgs));
-        let constants = ["SPECS", "CHECKS"].map(|name| names.name(name));
-        let [specs, results] = &constants;
-        let checks = (0..self.entries.len()).map(|index| self.check(index, &constants));
-        quote! {
-            const #specs: &[__aplomb::EndpointSpec] = &[#(#cfgs <#aliases as __aplomb::Endpoint>::SPEC),*];
-            const #results: &[__aplomb::__private::RouteCheck] =
-                &__aplomb::__private::check_routes::<{ #specs.len() }>(#specs);
-            #(#checks)*
-        }
-    }
-
-    /// An assertion that the entry does not conflict with an earlier one.
-    fn check(&self, index: usize, [specs, results]: &[Ident; 2]) -> TokenStream {
-        let entry = &self.entries[index];
-        let (cfgs, index) = (entry.cfgs(), self.compiled_index(index));
-        let assertion = call_at(
-            &entry.path,
-            "assert_mountable",
-            &quote!(#specs, #results, #index),
-        );
-        quote!(#cfgs const _: () = { #assertion };)
-    }
-
-    /// The index of an entry among those that are compiled, as an expression.
-    fn compiled_index(&self, index: usize) -> TokenStream {
-        let earlier = self.entries[..index].iter();
-        let conditional = earlier.filter(|entry| !entry.cfgs.is_empty());
-        let cfgs: Vec<TokenStream> = conditional.map(Entry::cfgs).collect();
-        let unconditional = index - cfgs.len();
-        if cfgs.is_empty() {
-            return quote!(#unconditional);
-        }
-        quote!(#unconditional + <[()]>::len(&[#(#cfgs ()),*]))
+/// Generates the comparison of all entries. An entry that conflicts with an earlier entry is an error.
+fn comparison(entries: &[Entry]) -> TokenStream {
+    let (aliases, cfgs) = (aliases(entries), entries.iter().map(Entry::cfgs));
+    let constants = ["SPECS", "CHECKS"].map(names::name);
+    let [specs, results] = &constants;
+    let checks = (0..entries.len()).map(|index| check(entries, index, &constants));
+    quote! {
+        const #specs: &[__aplomb::EndpointSpec] = &[#(#cfgs <#aliases as __aplomb::Endpoint>::SPEC),*];
+        const #results: &[__aplomb::__private::RouteCheck] =
+            &__aplomb::__private::check_routes::<{ #specs.len() }>(#specs);
+        #(#checks)*
     }
 }
 
-/// The call that mounts an entry. It has the span of the entry, because an argument that the state
-/// does not provide is reported at this call.
-fn mount(entry: &Entry, alias: &Ident, state: &Ident) -> TokenStream {
+/// Generates an assertion that the entry does not conflict with an earlier entry.
+fn check(entries: &[Entry], index: usize, [specs, results]: &[Ident; 2]) -> TokenStream {
+    let entry = &entries[index];
+    let (cfgs, index) = (entry.cfgs(), compiled_index(entries, index));
+    let assertion = call_at(
+        &entry.path,
+        "assert_mountable",
+        &quote!(#specs, #results, #index),
+    );
+    quote!(#cfgs const _: () = { #assertion };)
+}
+
+/// Returns an expression for the index of an entry among the compiled entries.
+fn compiled_index(entries: &[Entry], index: usize) -> TokenStream {
+    let conditional = entries[..index]
+        .iter()
+        .filter(|entry| !entry.cfgs.is_empty());
+    let cfgs: Vec<TokenStream> = conditional.map(Entry::cfgs).collect();
+    let unconditional = index - cfgs.len();
+    if cfgs.is_empty() {
+        return quote!(#unconditional);
+    }
+    quote!(#unconditional + <[()]>::len(&[#(#cfgs ()),*]))
+}
+
+/// Generates the call that mounts an entry. The call has the span of the entry: if the state does
+/// not provide an argument, the error is reported at this call.
+fn mount((entry, alias): (&Entry, &Ident)) -> TokenStream {
     let (cfgs, span) = (entry.cfgs(), ends(&entry.path).0);
     let checked = quote_spanned!(span=> <#alias as __aplomb::Endpoint>::Checked<#alias>);
-    let entry = quote_spanned!(span=> __aplomb::__private::entry::<_, _, _, #checked>(#state));
-    quote!(#cfgs #entry)
+    let call = quote_spanned!(span=> __aplomb::__private::entry::<_, _, #checked>());
+    quote!(#cfgs #call)
 }
 
 #[cfg(test)]
@@ -281,8 +270,7 @@ mod tests {
             .filter_map(|part| Entry::parse(&part, &diagnostics.sink()))
             .collect();
         assert!(diagnostics.into_messages().is_empty());
-        let list = List::new(entries, &Names::avoiding(&TokenStream::new()));
-        let index = |index: usize| list.compiled_index(index).to_string().replace(' ', "");
+        let index = |index: usize| compiled_index(&entries, index).to_string().replace(' ', "");
         assert_eq!(index(1), "1usize");
         assert_eq!(index(2), "1usize+<[()]>::len(&[#[cfg(x)]()])");
         assert_eq!(index(4), "2usize+<[()]>::len(&[#[cfg(x)](),#[cfg(y)]()])");

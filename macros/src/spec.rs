@@ -12,13 +12,13 @@ macro_rules! policies {
         #[derive(Default)]
         pub(crate) struct Spec {
             $(pub(crate) $name: policies::$name::$policy,)*
-            /// True if an argument is unknown or did not parse. It may be a missing key with a
+            /// True if an argument is unknown or cannot be parsed. It may be a missing key with a
             /// typo, so missing keys are not reported.
             pub(crate) incomplete: bool,
         }
 
         impl Spec {
-            /// All policies, in the order of the specification's builder calls.
+            /// Returns all policies, in the order of the specification's builder calls.
             pub(crate) fn policies(&self) -> Vec<&dyn Policy> {
                 vec![$(&self.$name),*]
             }
@@ -41,7 +41,7 @@ policies! {
 }
 
 impl Spec {
-    /// Parses the attribute's tokens, and gives each argument to its policy.
+    /// Parses the attribute's tokens, and passes each argument to its policy.
     pub(crate) fn parse(tokens: proc_macro2::TokenStream, sink: &Sink<'_>) -> Self {
         let syntax = sink.child();
         let arguments = arguments(tokens, &syntax);

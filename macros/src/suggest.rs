@@ -1,6 +1,7 @@
 //! Suggestions for mistyped words: "did you mean …?"
 
-/// The candidate that is most similar to a mistyped word, if any is similar enough.
+/// Returns the candidate that is most similar to a mistyped word, if any candidate is similar
+/// enough.
 pub(crate) fn nearest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
@@ -9,23 +10,23 @@ pub(crate) fn nearest<'a>(
     candidates
         .into_iter()
         .map(|candidate| (similarity(&word, candidate), candidate))
-        .filter(|(similarity, _)| *similarity >= SIMILAR)
+        .filter(|(similarity, _)| *similarity >= MIN_SIMILARITY)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)
 }
 
-/// The least similarity of a suggestion. Slips such as `ratelimit` reach it, and unrelated words
-/// such as `cache` do not.
-const SIMILAR: f64 = 0.82;
+/// The minimum similarity of a suggestion. Typos such as `ratelimit` are above it, and unrelated
+/// words such as `cache` are below it.
+const MIN_SIMILARITY: f64 = 0.82;
 
-/// The similarity of two words, from 0 to 1. Words with the same beginning are similar, and so are
-/// words that differ in one letter.
+/// Returns the similarity of two words, from 0 to 1. Words with the same beginning are similar, and
+/// so are words that differ in one letter.
 fn similarity(word: &str, candidate: &str) -> f64 {
     let one_letter_differs = word.len() >= 3 && strsim::damerau_levenshtein(word, candidate) == 1;
     strsim::jaro_winkler(word, candidate).max(if one_letter_differs { 0.9 } else { 0.0 })
 }
 
-/// The end of a message about an unknown word: the nearest candidate, or all candidates.
+/// Returns the end of a message about an unknown word: the nearest candidate, or all candidates.
 pub(crate) fn suggestion<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str> + Clone,

@@ -1,8 +1,8 @@
-//! Compares the bounds and grammars of the macros with those of the runtime.
+//! Compares the limits and grammars of the macros with the limits and grammars of the runtime.
 //!
-//! The macros refuse at compile time what the runtime would refuse at start, so both need the same
-//! bounds and grammars. A proc-macro crate cannot export functions; these tests include its files
-//! instead.
+//! The macros refuse at compile time what the runtime would refuse at start, so both crates need
+//! the same limits and grammars. A proc-macro crate cannot export functions, so these tests include
+//! the source files of the macros.
 
 #[path = "../../macros/src/bounds.rs"]
 mod bounds;
@@ -46,7 +46,7 @@ fn e02_both_crates_accept_the_same_dates() {
 }
 
 #[test]
-fn both_crates_have_the_same_bounds() {
+fn both_crates_have_the_same_limits() {
     assert_eq!(bounds::MAX_LOG, Quota::MAX_LOG);
     assert_eq!(bounds::MIN_TTL, Api::<()>::DEFAULT_LEASE);
     assert_eq!(bounds::MAX_TTL, IdempotencySpec::MAX_TTL);
@@ -106,7 +106,7 @@ proptest! {
         }
     }
 
-    /// Zero is allowed in settings only.
+    /// A duration of zero is allowed only in settings.
     #[test]
     fn both_crates_read_the_same_durations(text in "([0-9]{1,9}|[0-9]{15,21}|)(\\.5|-| |)(ms|s|min|m|h|d|sec|hour|D|)") {
         let setting = settings::parse_duration(&text).filter(|duration| !duration.is_zero());

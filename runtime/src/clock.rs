@@ -1,4 +1,4 @@
-//! Timestamps, and the clock as a parameter of all code that needs the time.
+//! Timestamps, and the clock that all code takes as a parameter if it needs the time.
 
 use core::fmt;
 use core::time::Duration;
@@ -43,7 +43,8 @@ pub(crate) fn micros(duration: Duration) -> u64 {
     seconds.saturating_add(u64::from(duration.subsec_micros()))
 }
 
-/// A source of the current time. Decisions take the time as a parameter, so that tests control it.
+/// A source of the current time. Decisions take the time as a parameter, so that tests can control
+/// it.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Returns the current time, which is never earlier than in the previous call.
     fn now(&self) -> Timestamp;

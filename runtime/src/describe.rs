@@ -1,11 +1,11 @@
-//! Short descriptions of policies, close to the attributes that declare them:
-//! `idempotent(ttl=24h)`, `100/min`.
+//! Short descriptions of policies, such as `idempotent(ttl=24h)` and `100/min`. They are similar to
+//! the attributes that declare the policies.
 
 use core::fmt;
 use core::time::Duration;
 
-/// Joins a name and its options: `sunset(2026-12-31, enforce)`. Without options it is only the
-/// name.
+/// Joins a name and its options, such as `sunset(2026-12-31, enforce)`. Without options, returns
+/// only the name.
 pub(crate) fn with_options(name: &str, options: &[String]) -> String {
     if options.is_empty() {
         name.to_owned()
@@ -14,8 +14,8 @@ pub(crate) fn with_options(name: &str, options: &[String]) -> String {
     }
 }
 
-/// Displays a duration as attributes do, in the largest unit that divides it. Days are used from
-/// three days on, because most people write `24h` and `48h`.
+/// Displays a duration as attributes do, in the largest unit that divides it. Days are used only
+/// from three days on, because most people write `24h` and `48h`.
 pub(crate) struct InUnits(pub(crate) Duration);
 
 impl fmt::Display for InUnits {
@@ -44,9 +44,9 @@ const UNITS: [(&str, u128, u128); 4] = [
 const DAY: u128 = 86_400_000;
 
 /// Displays a number of bytes as attributes do, in the largest unit that divides it.
-pub(crate) struct InBytes(pub(crate) u64);
+pub(crate) struct ByteSize(pub(crate) u64);
 
-impl fmt::Display for InBytes {
+impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNITS: [(&str, u64); 4] = [
             ("MiB", 1 << 20),
@@ -91,7 +91,7 @@ mod tests {
             (1_000_000, "1MB"),
             (16 << 20, "16MiB"),
         ] {
-            assert_eq!(InBytes(bytes).to_string(), expected);
+            assert_eq!(ByteSize(bytes).to_string(), expected);
         }
     }
 }

@@ -1,7 +1,6 @@
-//! The result type of all store operations.
+//! The error and the future of all store operations.
 //!
-//! A facet is the trait of one kind of state in a store, such as `LimitStore` or
-//! `IdempotencyStore`.
+//! A facet is a trait for one kind of state in a store, such as `LimitStore` or `IdempotencyStore`.
 
 use core::fmt;
 
@@ -11,27 +10,28 @@ use crate::maybe_ready::MaybeReady;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The request could not be sent, or the store refused to execute it. Nothing was done.
-    Unreachable(String),
+    /// The request was not sent, or the store refused to execute it. Nothing was done.
+    NotExecuted(String),
     /// The store did not respond in time. The operation may or may not have been done.
     Unavailable(String),
-    /// The store responded with an error of its own. The operation may or may not have been done.
+    /// The store responded with an error. The operation may or may not have been done.
     Failed(String),
     /// The store has no room for another record. Nothing was done.
     Full,
     /// The stored value is damaged, or another version wrote it. Nothing was done.
     Malformed {
-        /// The key of the value, as the store names it.
+        /// The key of the value in the store.
         key: String,
-        /// The defect of the value.
+        /// A description of what is wrong with the value.
         why: String,
     },
 }
 
 impl StoreError {
-    /// Returns `true` if the store is unreachable or does not respond, which may pass.
+    /// Returns `true` if the store did not execute the request or does not respond. A later call may
+    /// succeed.
     pub const fn is_outage(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::Unavailable(_))
+        matches!(self, Self::NotExecuted(_) | Self::Unavailable(_))
     }
 
     /// Returns `true` if the operation may have been done in spite of the error.
@@ -48,7 +48,7 @@ impl StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable(why) => write!(f, "the store cannot be reached: {why}"),
+            Self::NotExecuted(why) => write!(f, "the store did not execute the request: {why}"),
             Self::Unavailable(why) => write!(f, "the store did not respond: {why}"),
             Self::Failed(why) => write!(f, "the store responded with an error: {why}"),
             Self::Full => f.write_str("the store is full"),
@@ -61,5 +61,5 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
-/// The future of a store operation. A store in memory returns one that is ready at once.
+/// The future of a store operation. A store in memory returns a future that is ready immediately.
 pub type StoreFuture<'a, T> = MaybeReady<'a, Result<T, StoreError>>;

@@ -33,10 +33,10 @@
 //! - [`endpoint`](macro@endpoint) lists the keys of the attribute, and [`routes!`](macro@routes)
 //!   collects endpoints.
 //! - [`Api`] lists the settings, [`serve`] serves an API, and [`Api::into_router`] returns a router of
-//!   axum for a program with layers or routes of its own.
+//!   axum for a program that has its own layers or routes.
 //! - [`policies`] has a page for each policy: its behaviour, its surprises, and the view of a client.
-//! - [`problem`] describes errors, [`store`] describes the place of records and limits.
-//! - [`testing`] has test servers, clients and clocks.
+//! - [`problem`] describes errors, and [`store`] describes where records and limits are stored.
+//! - `testing`, with the feature of that name, has test servers, clients and clocks.
 //!
 //! # Features
 //!
@@ -120,7 +120,7 @@ pub use crate::start::{StartError, StartErrors};
 /// [`ApiError`] to it.
 pub type Result<T, E = problem::Problem> = core::result::Result<T, E>;
 
-/// The guide, whose programs are compiled like the examples of the documentation.
+/// The guide. Its code blocks are compiled, like the examples in the documentation.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide/adopt.md")]
 #[doc = include_str!("../../docs/guide/commands.md")]
@@ -134,12 +134,12 @@ pub type Result<T, E = problem::Problem> = core::result::Result<T, E>;
 #[doc = include_str!("../../docs/guide/versions.md")]
 mod guide {}
 
-/// The items that macro output uses, beside the public types of `policies`. Not for use by hand:
-/// they may change with any release.
+/// The items that generated code uses, besides the public types of `policies`. Do not use them
+/// directly: they may change in any release.
 #[doc(hidden)]
 pub mod __private {
-    /// The crate itself. `crate = path` of the macros imports it from here, so that a path to another
-    /// crate is one error.
+    /// The crate itself. The option `crate = path` of the macros imports it from here. If the path
+    /// leads to another crate, the compiler therefore reports only one error.
     pub extern crate self as aplomb;
 
     pub use std::vec::Vec;

@@ -1,4 +1,4 @@
-//! The throttling of log lines that many requests would write.
+//! A throttle for log lines that many requests would write.
 
 use core::time::Duration;
 use std::sync::{Mutex, PoisonError};
@@ -7,8 +7,8 @@ use crate::clock::Timestamp;
 
 /// Counts events and limits the log lines about them.
 ///
-/// The first event is logged at once. The later ones are counted, and one line per interval reports
-/// their number.
+/// The first event is logged immediately. Later events are counted, and one line per interval
+/// reports their number.
 #[derive(Debug)]
 pub(crate) struct LogThrottle {
     interval: Duration,
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn b17_events_are_logged_at_once_and_then_counted_once_a_second() {
+    fn b17_the_first_event_is_logged_immediately_and_later_ones_once_a_second() {
         let (throttle, start) = (
             LogThrottle::new(Duration::from_secs(1)),
             Timestamp::from_micros(1_700_000_000_000_000),

@@ -7,8 +7,8 @@ use futures_util::future::BoxFuture;
 
 /// A future that is either ready from the start or boxed.
 ///
-/// Extension points return it instead of a boxed future, so that an implementation that never
-/// waits, such as a store in memory, never allocates.
+/// The methods of extension points return it instead of a boxed future. An implementation that
+/// never waits, such as a store in memory, then never allocates.
 ///
 /// ```
 /// use aplomb::MaybeReady;
@@ -72,4 +72,4 @@ impl<T: Unpin> Future for MaybeReady<'_, T> {
     }
 }
 
-const POLLED_AFTER_READY: &str = "a future is not polled after it is ready";
+const POLLED_AFTER_READY: &str = "a future must not be polled after it was ready";

@@ -1,9 +1,9 @@
 //! The names that most files with endpoints need: `use aplomb::prelude::*;`.
 //!
-//! If another glob import brings the same name, import the one that you mean by its name.
+//! If another glob import contains the same name, import the intended item by its name.
 
 pub use aplomb_macros::{endpoint, routes};
-pub use axum::extract::State;
+pub use axum::extract::{FromRef, State};
 
 pub use crate::api::Api;
 pub use crate::auth::{ApiKeys, Caller};

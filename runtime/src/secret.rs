@@ -11,8 +11,8 @@ use crate::start::StartError;
 
 /// The secret from which the key of cursors is derived (HKDF-SHA-256, RFC 5869).
 ///
-/// All instances of a service should share it: an instance accepts only the cursors of its own
-/// secret. Idempotency keys and rate limits do not depend on the secret.
+/// All instances of a service should share it: an instance accepts only cursors that were signed
+/// with its own secret. Idempotency keys and rate limits do not depend on the secret.
 #[derive(Clone)]
 pub struct Secret(Vec<u8>);
 
@@ -24,7 +24,7 @@ impl Secret {
     ///
     /// # Errors
     ///
-    /// If there are fewer than [`MIN_BYTES`](Self::MIN_BYTES) bytes.
+    /// Returns an error if there are fewer than [`MIN_BYTES`](Self::MIN_BYTES) bytes.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, StartError> {
         let bytes = bytes.into();
         if bytes.len() < Self::MIN_BYTES {
@@ -44,7 +44,7 @@ impl Secret {
 
     /// Reads the secret from an environment variable; `None` if the variable is empty or not set.
     pub(crate) fn from_env(variable: &str) -> Result<Option<Self>, StartError> {
-        // A secret may be any bytes, also bytes that are not UTF-8. Errors never show them.
+        // A secret may be any bytes, also bytes that are not UTF-8. Errors never show the secret.
         let Some(value) = std::env::var_os(variable).filter(|value| !value.is_empty()) else {
             return Ok(None);
         };
@@ -66,7 +66,7 @@ impl Secret {
         let mut okm = [0; 32];
         Hkdf::<Sha256>::new(Some(b"aplomb/1"), &self.0)
             .expand(purpose.as_bytes(), &mut okm)
-            .expect("32 bytes are within what HKDF-SHA-256 gives");
+            .expect("HKDF-SHA-256 can output 32 bytes");
         Key(okm)
     }
 }
@@ -77,7 +77,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The key of one purpose for keyed BLAKE3.
+/// A key for keyed BLAKE3, which is used for one purpose only.
 ///
 /// Keyed BLAKE3 is a pseudorandom function and a message authentication code ("BLAKE3: one
 /// function, fast everywhere", 2020, §5.1 and §2).
@@ -85,9 +85,9 @@ impl fmt::Debug for Secret {
 pub(crate) struct Key([u8; 32]);
 
 impl Key {
-    /// Returns the key of a purpose that needs no secret, by BLAKE3's key derivation over an empty
-    /// input. It makes the hashes of one purpose differ from those of another. Anyone can compute
-    /// it.
+    /// Derives the key of a purpose that needs no secret, with BLAKE3's key derivation over an
+    /// empty input. Different purposes have different keys, so their hashes differ. Anyone can
+    /// compute such a key.
     pub(crate) fn of_purpose(context: &str) -> Self {
         Self(blake3::derive_key(context, b""))
     }
@@ -115,13 +115,13 @@ impl fmt::Debug for Key {
 
 /// A keyed hash over a list of parts.
 ///
-/// Each part is preceded by its length (one byte, or the byte 255 and eight more), so that
+/// Each part is preceded by its length (one byte, or the byte 255 and then eight bytes), so that
 /// different lists never have the same bytes.
 pub(crate) struct KeyedHash {
     key: [u8; 32],
     /// The parts that are not hashed yet. A short list is hashed fastest in one call.
     buffer: Vec<u8>,
-    /// The state of the hash after the first long part; `None` before.
+    /// The state of the hash after the first long part; `None` before that part.
     hasher: Option<Box<Hasher>>,
 }
 
@@ -130,7 +130,7 @@ const HASH_LENGTH: &str = "a hash has 32 bytes";
 /// The initial capacity of the buffer in bytes, which is enough for most hashes.
 const BUFFER_CAPACITY: usize = 320;
 
-/// The length in bytes from which a part is hashed without a copy into the buffer.
+/// The minimum length in bytes of a part that is hashed without a copy into the buffer.
 const LONG_PART: usize = 16 << 10;
 
 impl KeyedHash {
@@ -166,8 +166,8 @@ impl KeyedHash {
         self.buffer.clear();
     }
 
-    /// Adds the bytes that `write` appends, without their length, as the last part. If `write`
-    /// returns `None`, nothing is added.
+    /// Adds the bytes that `write` appends to the buffer, without their length. They must be the
+    /// last part. If `write` returns `None`, nothing is added.
     pub(crate) fn add_written(
         &mut self,
         write: impl FnOnce(&mut Vec<u8>) -> Option<()>,
@@ -190,8 +190,9 @@ impl KeyedHash {
 
     /// Returns the first half of the hash.
     ///
-    /// 128 bits resist a search for an input with a given hash. A search over 2^64 inputs finds two
-    /// of the searcher's own inputs with the same hash, which is of no use to an attacker.
+    /// An attacker cannot find an input for a given hash of 128 bits. With 2^64 inputs, an attacker
+    /// can find two inputs with the same hash, but both are the attacker's own inputs, so this is
+    /// of no use.
     pub(crate) fn finish_short(self) -> [u8; 16] {
         self.finish_halves().0
     }

@@ -1,6 +1,6 @@
 //! Settings from environment variables.
 //!
-//! They are read when the service starts, not before, and all errors about them are reported
+//! Settings are read only when the service starts, and all errors about settings are reported
 //! together.
 
 use core::time::Duration;
@@ -46,8 +46,8 @@ pub(crate) fn duration(
 /// The longest accepted duration.
 const MAX: Duration = Duration::from_hours(7 * 24);
 
-/// Parses a duration such as `30s`. The grammar is that of attributes, but zero is accepted as
-/// well.
+/// Parses a duration such as `30s`. The grammar is the same as in attributes, but zero is also
+/// accepted.
 pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let unit = text.find(|letter: char| !letter.is_ascii_digit())?;
     let (number, unit) = text.split_at(unit);

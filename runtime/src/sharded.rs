@@ -1,8 +1,8 @@
 //! Hash tables of a fixed size whose parts are locked separately.
 //!
-//! [`Sharded`] distributes keys over parts, each with its own lock. [`Slots`] is a part with a
-//! fixed number of places. The limits in memory, the cache of rejections and the batches of
-//! prefetched tokens are tables of this kind.
+//! [`Sharded`] distributes keys over parts, each with its own lock. [`Slots`] is the usual part: a
+//! table with a fixed number of places. The limits in memory, the cache of rejections and the
+//! batches of prefetched tokens are tables of this kind.
 
 use core::hash::{BuildHasher, Hash};
 use core::ops::Range;
@@ -21,7 +21,7 @@ pub(crate) struct Sharded<P, const PARTS: usize> {
     hasher: RandomState,
 }
 
-/// The keyed hash of a key, which is never 0: 0 marks a free place.
+/// The keyed hash of a key. It is never 0, because 0 marks a free place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeyHash(u64);
 
@@ -36,14 +36,14 @@ impl KeyHash {
         const {
             assert!(
                 PARTS.is_power_of_two(),
-                "the lowest bits of a hash select the part"
+                "`PARTS` must be a power of two: the lowest bits select the part"
             );
         };
         usize::try_from(self.0 % PARTS as u64).expect("a part's index")
     }
 
-    /// Returns the index of the set. The highest bits select it: the keys of one part share their
-    /// lowest bits, and are distributed over all sets only by other bits.
+    /// Returns the index of the set. The upper 32 bits select the set. All keys of a part have the
+    /// same lowest bits, so those bits cannot distribute keys over the sets.
     fn set(self, sets: usize) -> usize {
         usize::try_from((self.0 >> 32) % sets as u64).expect("a set's index")
     }
@@ -58,7 +58,7 @@ impl<P, const PARTS: usize> Sharded<P, PARTS> {
         }
     }
 
-    /// Returns the hash of a key, by which the other methods and [`Slots`] find it.
+    /// Returns the hash of a key. The other methods and [`Slots`] find the key by this hash.
     pub(crate) fn hash(&self, key: impl Hash) -> KeyHash {
         KeyHash(self.hasher.hash_one(key).max(1))
     }
@@ -68,7 +68,7 @@ impl<P, const PARTS: usize> Sharded<P, PARTS> {
         lock(&self.parts[hash.part::<PARTS>()])
     }
 
-    /// Locks the parts of several keys, each part once.
+    /// Locks the parts of several keys. Each part is locked only one time.
     ///
     /// All calls lock in ascending order of the parts, so that two calls cannot wait for each
     /// other.
@@ -108,7 +108,7 @@ impl<P, const PARTS: usize> LockedParts<'_, P, PARTS> {
     ///
     /// # Panics
     ///
-    /// If the part was not locked.
+    /// Panics if the part of the key is not locked.
     pub(crate) fn part(&mut self, hash: KeyHash) -> &mut P {
         let index = self
             .0
@@ -120,8 +120,8 @@ impl<P, const PARTS: usize> LockedParts<'_, P, PARTS> {
 /// A set-associative table: a cache with a fixed number of places.
 ///
 /// Each key belongs to a set of 16 places. If all places of the set are taken, a new key replaces
-/// the value of the lowest rank. So the table may forget any value at any time. It allocates its
-/// memory with the first value.
+/// the value with the lowest rank. The caller passes the function that ranks values. So the table
+/// may forget any value at any time. The table allocates its memory at the first insertion.
 pub(crate) struct Slots<V> {
     /// The hashes of the keys, set by set; 0 marks a free place.
     hashes: Vec<u64>,
@@ -136,7 +136,7 @@ pub(crate) const WAYS: usize = 16;
 impl<V: Clone + Default> Slots<V> {
     /// Creates a table with this number of places, rounded down to whole sets, but at least one
     /// set.
-    pub(crate) const fn with_places(places: usize) -> Self {
+    pub(crate) const fn with_slots(places: usize) -> Self {
         let sets = if places < WAYS { 1 } else { places / WAYS };
         Self {
             hashes: Vec::new(),
@@ -169,8 +169,9 @@ impl<V: Clone + Default> Slots<V> {
         &mut self.values[place]
     }
 
-    /// Sets the value of a key. The value goes into the key's own place, else into a free place,
-    /// else into the place of the value with the lowest rank.
+    /// Sets the value of a key. The value is written to the place of the key. If the key has no
+    /// place, the value is written to a free place, or else to the place of the value with the
+    /// lowest rank.
     pub(crate) fn insert<R: Ord>(&mut self, hash: KeyHash, value: V, rank: impl Fn(&V) -> R) {
         let place = self.find(hash).unwrap_or_else(|| self.vacate(hash, rank));
         self.put(place, hash, value);
@@ -192,7 +193,7 @@ impl<V: Clone + Default> Slots<V> {
 
     fn find(&self, hash: KeyHash) -> Option<usize> {
         let set = self.set(hash);
-        // Before the first value there are no places.
+        // `hashes` is empty until the first insertion.
         let hashes = self.hashes.get(set.clone())?;
         hashes
             .iter()
@@ -200,7 +201,8 @@ impl<V: Clone + Default> Slots<V> {
             .map(|way| set.start + way)
     }
 
-    /// Selects the place for a new key: a free place, or that of the value with the lowest rank.
+    /// Selects the place for a new key: a free place, or the place of the value with the lowest
+    /// rank.
     fn vacate<R: Ord>(&self, hash: KeyHash, rank: impl Fn(&V) -> R) -> usize {
         let set = self.set(hash);
         if self.hashes.is_empty() {
@@ -233,7 +235,7 @@ mod tests {
     type Table = Sharded<Slots<u64>, 4>;
 
     fn table(places: usize) -> Table {
-        Sharded::new(|| Slots::with_places(places))
+        Sharded::new(|| Slots::with_slots(places))
     }
 
     #[test]
@@ -253,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_full_set_replaces_the_value_with_the_lowest_rank() {
-        let mut slots = Slots::with_places(1);
+        let mut slots = Slots::with_slots(1);
         let key = |number: u64| KeyHash(number);
         (1..=16).for_each(|number| slots.insert(key(number), 100 + number, |value| *value));
         slots.insert(key(1), 200, |value| *value);
@@ -303,8 +305,8 @@ mod tests {
             *counts.entry(place(&other, key)).or_insert(0) += 1;
         }
         assert_eq!(counts.len(), 16, "every set of every part");
-        // The expected count is 100, and the standard deviation is just under 10: six deviations of
-        // tolerance make a false failure practically impossible.
+        // The expected count is 100, and the standard deviation is just under 10. The tolerance is
+        // six standard deviations, so a false failure is practically impossible.
         assert!(
             counts.values().all(|count| (40..=160).contains(count)),
             "{counts:?}"

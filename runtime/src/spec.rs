@@ -1,12 +1,12 @@
 //! The declaration of an endpoint, as constant data.
 //!
 //! `#[endpoint(…)]` turns its arguments into one [`EndpointSpec`]. Routing, policies, response
-//! fields and start-up checks all read it, so that they cannot disagree.
+//! fields and start-up checks all read this spec, so that they cannot disagree.
 
 use core::fmt;
 use core::time::Duration;
 
-use crate::describe::{InBytes, InUnits};
+use crate::describe::{ByteSize, InUnits};
 use crate::extract::path_shape::PathProbe;
 use crate::policies::deprecation::DeprecationSpec;
 use crate::policies::idempotency::IdempotencyPolicy;
@@ -68,15 +68,15 @@ pub enum Access {
     Public,
 }
 
-/// The place of an endpoint in the source, for messages.
+/// The location of an endpoint in the source, for messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SourceLocation {
     /// The module's path.
     pub module: &'static str,
-    /// The file, as `file!()` gives it.
+    /// The file, as `file!()` returns it.
     pub file: &'static str,
-    /// The line of the attribute, from 1.
+    /// The line of the attribute, counted from 1.
     pub line: u32,
 }
 
@@ -87,18 +87,19 @@ impl SourceLocation {
     }
 }
 
-/// The identity of an endpoint: its name and its place in the source. No two endpoints share both.
+/// The identity of an endpoint: its name and its location in the source. No two endpoints have the
+/// same name and location.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EndpointId {
     /// The function's name.
     pub name: &'static str,
-    /// The place of the declaration.
+    /// The location of the declaration.
     pub location: SourceLocation,
 }
 
 impl EndpointId {
-    /// Returns the identity of the endpoint with this name at this place.
+    /// Returns the identity of the endpoint with this name at this location.
     pub const fn new(name: &'static str, location: SourceLocation) -> Self {
         Self { name, location }
     }
@@ -114,13 +115,13 @@ pub struct EndpointSpec {
     pub method: Method,
     /// The path template without version prefix, such as `/payments/{id}`.
     pub path: &'static str,
-    /// The place of the declaration.
+    /// The location of the declaration.
     pub location: SourceLocation,
     /// The first paragraph of the doc comment; empty without one.
     pub summary: &'static str,
     /// The rest of the doc comment.
     pub description: &'static str,
-    /// The versions that it serves; `None` serves the path without a version prefix.
+    /// The versions that the endpoint serves. With `None`, the path has no version prefix.
     pub version: Option<VersionSpec>,
     /// The deprecation and the sunset; `None` if the endpoint declares neither.
     pub deprecation: Option<&'static DeprecationSpec>,
@@ -130,11 +131,11 @@ pub struct EndpointSpec {
     pub rate_limits: &'static [RateLimitSpec],
     /// The pagination of a list.
     pub pagination: PaginationPolicy,
-    /// The response deadline; `None` takes the default of the API.
+    /// The response deadline; `None` means the default of the API.
     pub timeout: Option<Duration>,
-    /// The largest request body, in bytes; `None` takes the default of the API.
+    /// The maximum size of a request body, in bytes; `None` means the default of the API.
     pub body_limit: Option<u64>,
-    /// The callers that it admits.
+    /// The callers that the endpoint admits.
     pub access: Access,
     #[doc(hidden)]
     pub path_arguments: &'static [Option<PathProbe>],
@@ -169,7 +170,7 @@ impl EndpointSpec {
         }
     }
 
-    /// Sets the place of the declaration.
+    /// Sets the location of the declaration.
     #[must_use]
     pub const fn with_location(
         mut self,
@@ -196,7 +197,7 @@ impl EndpointSpec {
         self
     }
 
-    /// Sets the versions that it serves.
+    /// Sets the versions that the endpoint serves.
     #[must_use]
     pub const fn with_version(mut self, version: VersionSpec) -> Self {
         self.version = Some(version);
@@ -246,7 +247,7 @@ impl EndpointSpec {
         self
     }
 
-    /// Sets the largest request body, in bytes.
+    /// Sets the maximum size of a request body, in bytes.
     #[must_use]
     pub const fn with_body_limit(mut self, bytes: u64) -> Self {
         self.body_limit = Some(bytes);
@@ -276,7 +277,7 @@ impl EndpointSpec {
 
     /// Returns a short description of each declared policy, such as `idempotent(ttl=24h)`,
     /// `100/min` or `public`. Options with their default value are left out. The descriptions are
-    /// for people, and may change.
+    /// for human readers, and may change.
     ///
     /// ```
     /// use aplomb::{Api, endpoint, routes};
@@ -303,7 +304,7 @@ impl EndpointSpec {
         );
         policies.extend(
             self.body_limit
-                .map(|bytes| format!("body_limit({})", InBytes(bytes))),
+                .map(|bytes| format!("body_limit({})", ByteSize(bytes))),
         );
         policies.extend(self.idempotency.describe());
         policies.extend(self.rate_limits.iter().map(RateLimitSpec::describe));
@@ -311,8 +312,8 @@ impl EndpointSpec {
         policies
     }
 
-    /// Returns the kinds of problems that the handler's error can become. Empty if the error is not
-    /// an [`ApiError`](crate::ApiError), or if the handler returns no `Result`.
+    /// Returns the kinds of problems that the handler's error can become. The result is empty if
+    /// the error is not an [`ApiError`](crate::ApiError), or if the handler returns no `Result`.
     pub fn problems(&self) -> ProblemKinds {
         let mut kinds = ProblemKinds::default();
         kinds.include_probe(self.error);

@@ -11,7 +11,7 @@ use std::error::Error;
 pub struct StartError(String);
 
 impl StartError {
-    /// Creates an error. The message is one line with the defect and its remedy.
+    /// Creates an error. The message is one line that says what is wrong and what to do.
     pub fn new(message: impl Into<String>) -> Self {
         Self(message.into())
     }
@@ -80,7 +80,7 @@ impl StartErrors {
     ///
     /// # Errors
     ///
-    /// The errors, if there are any.
+    /// Returns the errors, if there are any.
     pub fn into_result(self) -> Result<(), Self> {
         if self.is_empty() { Ok(()) } else { Err(self) }
     }
@@ -123,8 +123,8 @@ impl fmt::Debug for StartErrors {
 
 impl Error for StartErrors {}
 
-/// Joins the messages of an error and its sources. A source whose message is already contained is
-/// left out.
+/// Joins the messages of an error and its sources. The message of a source is left out if the text
+/// already contains it.
 fn one_line(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

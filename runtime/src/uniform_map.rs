@@ -1,8 +1,8 @@
-//! Hash tables for keys that are uniformly distributed: random numbers that the server draws, and
-//! digests that no client can choose.
+//! Hash tables for keys that are uniformly distributed: random numbers that the server generates,
+//! and digests that no client can choose.
 //!
 //! Keys that a client can compute and add need a hash with a random state. Otherwise a client can
-//! put all of its keys into one place of the table, which makes each look-up slow.
+//! choose keys that all have the same hash, which makes each look-up slow.
 
 use core::hash::{BuildHasherDefault, Hasher};
 use std::collections::HashMap;
@@ -48,7 +48,7 @@ mod tests {
     use crate::policies::idempotency::Token;
 
     #[test]
-    fn random_keys_have_different_hashes_and_use_all_low_bytes() {
+    fn random_keys_have_different_hashes_and_all_values_of_the_low_byte() {
         let tokens: Vec<Token> = core::iter::repeat_with(Token::random)
             .take(10_000)
             .collect();

@@ -1,4 +1,5 @@
-//! Compares every store of records with the model: a few clients, few keys, any order of steps.
+//! Compares every store of records with the model: with a few clients, a few keys, and any order of
+//! steps.
 
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use aplomb::testing::model::{Deviation, Network, Request, Span, Step, follows_th
 use proptest::prelude::*;
 use proptest::test_runner::{TestError, TestRunner};
 
-/// Few clients and few keys, so that requests often meet.
+/// The number of clients. It is small, like the number of keys, so that several clients often use
+/// the same key.
 const CLIENTS: usize = 3;
 
 fn any_script() -> impl Strategy<Value = Vec<Step>> {
@@ -19,7 +21,7 @@ fn any_script() -> impl Strategy<Value = Vec<Step>> {
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => any_begin(),
-        3 => (0..CLIENTS).prop_map(|client| Step::Again { client }),
+        3 => (0..CLIENTS).prop_map(|client| Step::RepeatBegin { client }),
         3 => (0..CLIENTS).prop_map(|client| Step::Heartbeat { client }),
         4 => (0..CLIENTS).prop_map(|client| Step::Complete { client }),
         1 => (0..CLIENTS).prop_map(|client| Step::Fail { client }),
@@ -28,7 +30,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => (any_key(), any::<bool>()).prop_map(|(key, done)| Step::Resolve { key, done }),
         5 => any_span().prop_map(Step::Elapse),
         1 => (0..4 * CLIENTS).prop_map(|client| Step::Kill { client }),
-        1 => Just(Step::Lose),
+        1 => Just(Step::LoseData),
     ]
 }
 

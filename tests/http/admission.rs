@@ -1,5 +1,5 @@
-//! Limits and keys on Redis: the number of trips, and the behaviour while Redis is slow, full or
-//! down.
+//! Rate limits and idempotency keys on Redis: the number of round trips, and the behaviour while
+//! Redis is slow, full or down.
 
 use core::time::Duration;
 use std::collections::HashMap;
@@ -35,9 +35,9 @@ async fn place_order(State(app): State<App>, Json(item): Json<String>) -> Create
 )]
 async fn list_prices() {}
 
-/// Prefetches nine tokens, so it begins its record in a separate call.
+/// Prefetches nine tokens, so the record is created in a separate call.
 #[endpoint(
-    post = "/leased-orders",
+    post = "/prefetched-orders",
     version = 1,
     idempotent,
     rate_limit("1000/hour", burst = 100, prefetch = 9)
@@ -50,7 +50,7 @@ async fn place_prefetched_order(
     Created::new(item)
 }
 
-/// Places one order per hour.
+/// Places an order. Each caller can place one order per hour.
 #[endpoint(
     post = "/rare-orders",
     version = 1,
@@ -62,7 +62,7 @@ async fn place_rarely(State(app): State<App>, Json(item): Json<String>) -> Creat
     Created::new(app.effect())
 }
 
-/// Places at most twenty orders.
+/// Places an order. Each caller can place twenty orders per day.
 #[endpoint(
     post = "/few-orders",
     version = 1,
@@ -74,9 +74,9 @@ async fn place_few(State(app): State<App>) -> Created<usize> {
     Created::new(app.effect())
 }
 
-/// Has a shadow limit.
+/// Places an order under a shadow limit.
 #[endpoint(
-    post = "/tried-orders",
+    post = "/shadow-orders",
     version = 1,
     idempotent,
     rate_limit("1/hour", shadow)
@@ -85,7 +85,7 @@ async fn place_with_shadow_limit(State(app): State<App>) -> Created<usize> {
     Created::new(app.effect())
 }
 
-/// Has only a limit, of one request per hour.
+/// Has a limit of one request per hour, and no idempotency keys.
 #[endpoint(get = "/rarely", version = 1, rate_limit = "1/hour")]
 async fn call_rarely(State(app): State<App>) {
     app.effect();
@@ -112,7 +112,7 @@ fn secret() -> Secret {
     Secret::new([7; 32]).expect("long enough")
 }
 
-/// A service on Redis, with a proxy in between and a client.
+/// A service that reaches its Redis through a proxy, and a client of the service.
 struct RedisService {
     redis: RedisServer,
     proxy: Proxy,
@@ -147,7 +147,8 @@ impl RedisService {
             client,
             _server: server,
         };
-        // Sends both scripts to Redis first. Otherwise a trip is two requests.
+        // Sends an order of each size, so that Redis has all scripts. A script that Redis does not
+        // have takes a second request.
         for (key, body) in [("small", SMALL.to_owned()), ("large", large())] {
             let warm = service
                 .client
@@ -166,12 +167,12 @@ impl RedisService {
         self.client.post(path).idempotency_key(key).json(SMALL)
     }
 
-    /// Sends an order of Alice with this key.
+    /// Sends an order as Alice, with this idempotency key.
     async fn order_as_alice(&self, path: &str, key: &str) -> ClientResponse {
         self.order_request(path, key).bearer(ALICE).send().await
     }
 
-    /// Returns the number of trips to Redis since the last call.
+    /// Returns the number of round trips to Redis since the last call of this method.
     fn take_trips(&self) -> u64 {
         let trips = self.proxy.requests();
         assert_eq!(
@@ -183,7 +184,7 @@ impl RedisService {
         trips
     }
 
-    /// The number of keys of Redis that match this pattern.
+    /// Returns the number of Redis keys that match this pattern.
     fn count(&self, pattern: &str) -> usize {
         match self.redis.command(&["KEYS", pattern]) {
             RedisReply::Array(keys) => keys.len(),
@@ -206,7 +207,7 @@ const WARM: usize = 2;
 
 const SMALL: &str = r#""tea, a small order""#;
 
-/// A body that is too large to be read before the limits have decided.
+/// Returns a body that is too large to be read before the limits have decided.
 fn large() -> String {
     format!("\"{}\"", "x".repeat(100 << 10))
 }
@@ -216,7 +217,7 @@ fn has_limit_fields(reply: &ClientResponse) -> bool {
 }
 
 #[tokio::test]
-async fn b05_a_new_key_takes_one_trip_before_and_one_after() {
+async fn b05_a_new_key_takes_one_trip_before_and_one_after_the_handler() {
     let service = RedisService::start().await;
     for (key, trips, remaining) in [("k", 2, 99), ("k", 1, 98), ("l", 2, 97), ("l", 1, 96)] {
         let reply = service.order_as_alice("/v1/orders", key).await;
@@ -228,7 +229,7 @@ async fn b05_a_new_key_takes_one_trip_before_and_one_after() {
 }
 
 #[tokio::test]
-async fn b05_a_mismatch_takes_one_trip_and_an_invalid_body_two() {
+async fn b05_a_reused_key_takes_one_trip_and_an_invalid_body_takes_two() {
     let service = RedisService::start().await;
     assert_eq!(service.order_as_alice("/v1/orders", "k").await.status, 201);
     service.take_trips();
@@ -292,7 +293,7 @@ async fn b05_prefetched_tokens_take_no_trip() {
     for key in ["k", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t"] {
         assert_eq!(
             service
-                .order_as_alice("/v1/leased-orders", key)
+                .order_as_alice("/v1/prefetched-orders", key)
                 .await
                 .status,
             201
@@ -335,7 +336,7 @@ async fn b05_prefetched_tokens_admit_no_request_beyond_the_burst() {
 }
 
 #[tokio::test]
-async fn b05_facets_of_different_stores_take_one_trip_each() {
+async fn b05_limits_and_records_in_different_stores_take_separate_trips() {
     let limits = |store: Store| store.with_limits(Arc::new(MemoryLimits::new()));
     let service = RedisService::start_with(limits, |api| api).await;
     for trips in [2, 1] {
@@ -518,10 +519,10 @@ async fn b14_a_request_with_a_cached_rejection_takes_no_trip() {
 }
 
 #[tokio::test]
-async fn b17_a_shadow_limit_without_tokens_lets_a_keyed_request_run() {
+async fn b17_a_request_with_an_idempotency_key_runs_despite_an_exhausted_shadow_limit() {
     let service = RedisService::start().await;
     for key in ["k", "l", "m"] {
-        let reply = service.order_as_alice("/v1/tried-orders", key).await;
+        let reply = service.order_as_alice("/v1/shadow-orders", key).await;
         assert_eq!(
             (
                 reply.status.as_u16(),
@@ -559,7 +560,7 @@ async fn a26_an_encrypted_response_is_replayed_in_one_trip() {
 }
 
 #[tokio::test]
-async fn b15_while_redis_is_paused_a_keyed_request_is_a_503_in_time_and_leaves_no_running_record() {
+async fn b15_while_redis_is_paused_a_request_with_a_key_is_a_503_and_leaves_no_running_record() {
     let service = RedisService::start().await;
     let effects = service.app.effects();
     service.redis.pause();
@@ -579,7 +580,8 @@ async fn b15_while_redis_is_paused_a_keyed_request_is_a_503_in_time_and_leaves_n
         (effects, false)
     );
     service.redis.resume();
-    // Redis executes the call late. The service removes that record long before its lease ends.
+    // After `resume`, Redis executes the delayed call. The service removes the record of that call
+    // long before its lease ends.
     assert!(
         !service
             .until_status("/v1/orders", "k", 201)
@@ -590,7 +592,7 @@ async fn b15_while_redis_is_paused_a_keyed_request_is_a_503_in_time_and_leaves_n
 }
 
 #[tokio::test]
-async fn b15_while_redis_is_down_a_keyed_request_never_runs() {
+async fn b15_while_redis_is_down_a_request_with_an_idempotency_key_never_runs() {
     let service = RedisService::start().await;
     assert_eq!(
         service.order_as_alice("/v1/rare-orders", "k").await.status,
@@ -600,7 +602,8 @@ async fn b15_while_redis_is_down_a_keyed_request_never_runs() {
     service.redis.kill();
     for key in ["l", "m", "n", "o", "p"] {
         let rejected = service.order_as_alice("/v1/rare-orders", key).await;
-        // Once the limits are decided locally, the instance has its own token.
+        // The instance decides the limit locally, with a bucket of one token. A request that passes
+        // the limit gets a 503, because its record cannot be created. Later requests get a 429.
         assert!(
             [503, 429].contains(&rejected.status.as_u16()) && !has_limit_fields(&rejected),
             "{key}"
@@ -612,20 +615,20 @@ async fn b15_while_redis_is_down_a_keyed_request_never_runs() {
 }
 
 #[tokio::test]
-async fn b15_after_slow_trips_the_limits_are_decided_locally_and_the_record_is_created_alone() {
+async fn b15_after_slow_replies_limits_are_decided_locally_and_only_the_record_is_on_redis() {
     let service = RedisService::start().await;
-    // Slower than the 250 ms after which a reply counts as slow.
+    // A reply counts as slow after 250 ms.
     service.proxy.delay(Duration::from_millis(300));
     for key in ["a", "b", "c"] {
         let reply = service.order_as_alice("/v1/orders", key).await;
         assert_eq!(
             (reply.status.as_u16(), has_limit_fields(&reply)),
             (201, true),
-            "slow replies of the store count"
+            "a slow reply of the store is still used"
         );
         service.take_trips();
     }
-    // Redis stays slow, so the instance calls it only once per second.
+    // Redis stays slow, so the instance calls it for limits only once per second.
     let mut alone = 0;
     for key in ["d", "e", "f", "g"] {
         let reply = service.order_as_alice("/v1/orders", key).await;
@@ -635,7 +638,10 @@ async fn b15_after_slow_trips_the_limits_are_decided_locally_and_the_record_is_c
         );
         alone += usize::from(service.take_trips() == 2);
     }
-    assert!(alone > 0, "at least one request skips the limits");
+    assert!(
+        alone > 0,
+        "at least one request does not call Redis for its limits"
+    );
     let admitted = service.order_as_alice("/v1/rare-orders", "h").await;
     let rejected = service.order_as_alice("/v1/rare-orders", "i").await;
     assert_eq!(
@@ -714,7 +720,7 @@ async fn b06_a_response_to_an_unreadable_record_has_no_limit_fields() {
 }
 
 #[tokio::test]
-async fn b02_of_many_requests_with_few_keys_each_key_runs_once_within_the_limit() {
+async fn b02_concurrent_requests_run_once_per_key_and_stay_within_the_limit() {
     let service = RedisService::start().await;
     let api = api_on(Store::redis(
         RedisConfig::new(&service.redis.url()).expect("a valid URL"),
@@ -750,7 +756,8 @@ async fn b02_of_many_requests_with_few_keys_each_key_runs_once_within_the_limit(
             429 => continue,
             other => panic!("{other}: {:?}", reply.body),
         }
-        // A local decision, on a slow machine, has no limit fields.
+        // On a slow machine, the instance may decide locally. Its response then has no limit
+        // fields.
         admitted += usize::from(has_limit_fields(&reply));
     }
     assert!(admitted <= 20, "{admitted}");

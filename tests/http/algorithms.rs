@@ -14,11 +14,11 @@ use crate::app::{ALICE, App, BOB, TestService};
 #[endpoint(get = "/shaped", rate_limit("20/s", burst = 4, algorithm = leaky_bucket))]
 async fn shaped() {}
 
-/// Admits one request per second, and queues none beyond its deadline.
+/// Admits one request per second. A request whose queue delay passes the deadline is rejected.
 #[endpoint(get = "/hasty", timeout = "1500ms", rate_limit("60/min", algorithm = leaky_bucket))]
 async fn hasty() {}
 
-/// Queues keyed requests.
+/// Queues requests with an idempotency key.
 #[endpoint(post = "/paid", idempotent, rate_limit("10/s", burst = 3, algorithm = leaky_bucket))]
 async fn paid(State(app): State<App>) -> Json<usize> {
     Json(app.effect())
@@ -30,9 +30,9 @@ async fn large(body: Bytes) -> String {
     body.len().to_string()
 }
 
-/// Has a queue that is not enforced.
-#[endpoint(get = "/tried", rate_limit("1/hour", burst = 5, algorithm = leaky_bucket, shadow))]
-async fn tried() {}
+/// Has a shadow limit, so requests do not wait in its queue.
+#[endpoint(get = "/shadow", rate_limit("1/hour", burst = 5, algorithm = leaky_bucket, shadow))]
+async fn with_shadow_limit() {}
 
 /// Admits three requests in each minute of the clock.
 #[endpoint(get = "/fixed", rate_limit("3/min", algorithm = fixed_window))]
@@ -43,7 +43,16 @@ async fn fixed() {}
 async fn sliding() {}
 
 async fn service() -> TestService {
-    TestService::start(routes![shaped, hasty, paid, large, tried, fixed, sliding]).await
+    TestService::start(routes![
+        shaped,
+        hasty,
+        paid,
+        large,
+        with_shadow_limit,
+        fixed,
+        sliding
+    ])
+    .await
 }
 
 async fn get(service: &TestService, path: &str, key: &str) -> ClientResponse {
@@ -120,8 +129,8 @@ async fn b01_the_queue_delay_passes_while_the_body_arrives() {
         body.len()
     );
     connection.write(&head).await;
-    // Most of the queue delay of 1 s passes before the body arrives. The deadline of 1.5 s has no
-    // time for both in turn.
+    // Most of the queue delay of 1 s passes before the body arrives. If the delay began only after
+    // the body, the response would miss the deadline of 1.5 s.
     sleep(Duration::from_millis(900)).await;
     connection.write(&body).await;
     let response = connection.response().await;
@@ -158,7 +167,7 @@ async fn b17_requests_do_not_wait_in_the_queue_of_a_shadow_limit() {
     let service = service().await;
     for _ in 0..7 {
         assert_eq!(
-            get(&service, "/tried", ALICE).await.status,
+            get(&service, "/shadow", ALICE).await.status,
             200,
             "a queue delay of an hour would miss the deadline"
         );

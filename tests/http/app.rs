@@ -14,7 +14,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// The state of the handlers: counts their effects, and holds them until the test releases them.
+/// The state of the handlers. It counts their effects, and it can hold a handler until the test
+/// releases it.
 #[derive(Clone, Default)]
 pub(crate) struct App(Arc<Inner>);
 

@@ -136,7 +136,7 @@ async fn a_public_handler_with_a_caller_argument_sends_a_challenge() {
     assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
 }
 
-/// Authenticates immediately, or after it has yielded once.
+/// Authentication that responds immediately, or after it has yielded one time.
 #[derive(Debug)]
 struct TestAuth {
     immediate: bool,
@@ -204,7 +204,7 @@ async fn immediate_and_deferred_authentication_reject_missing_credentials() {
     }
 }
 
-/// Accepts one proof once, as a service for single-use proofs would.
+/// Authentication that accepts a proof only one time, like a service for single-use proofs.
 #[derive(Debug, Default)]
 struct OneTimeProofs(AtomicUsize);
 
@@ -225,13 +225,13 @@ impl Authenticate for OneTimeProofs {
 }
 
 #[tokio::test]
-async fn a_request_is_authenticated_once() {
+async fn a_request_is_authenticated_only_once() {
     let service =
         TestService::start_with(routes![me], |api| api.auth(OneTimeProofs::default())).await;
     assert_eq!(service.client.get("/me").send().await.body, "alice");
 }
 
-/// Says that it never waits, and waits.
+/// Authentication that waits, although `is_immediate` returns `true`.
 #[derive(Debug)]
 struct Waiting;
 
@@ -251,7 +251,7 @@ impl Authenticate for Waiting {
 }
 
 #[tokio::test]
-async fn authentication_that_waits_although_it_is_immediate_is_an_internal_error() {
+async fn immediate_authentication_that_waits_is_unavailable() {
     let service = TestService::start_with(routes![me], |api| api.auth(Waiting)).await;
     let response = service.client.get("/me").bearer(ALICE).send().await;
     response.problem(503, "AUTHENTICATION_UNAVAILABLE");

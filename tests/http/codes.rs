@@ -1,4 +1,5 @@
-//! A code has one meaning: two endpoints that declare it differently are a start error.
+//! Each code has one meaning. If two endpoints declare a code with different meanings, the API does
+//! not start.
 
 use aplomb::prelude::*;
 use aplomb::problem::{Category, ProblemKinds, ProblemSpec, registry};
@@ -45,10 +46,10 @@ enum ConflictingError {
 #[problem(conflict, code = "CLOSED", title = "Closed at night")]
 struct ClosedAtNight;
 
-/// The codes of the framework whose titles differ from their codes.
+/// Declares codes of the framework whose titles differ from their codes.
 #[derive(Debug, thiserror::Error, ApiError)]
 #[error("as the framework has it")]
-#[expect(dead_code, reason = "looked at when the API starts")]
+#[expect(dead_code, reason = "the API only reads the codes when it starts")]
 enum AsTheFramework {
     #[problem(conflict, retryable = true)]
     IdempotencyInFlight,
@@ -72,25 +73,25 @@ async fn a() -> ClosingResult<String> {
     Err(Closing::Closed)
 }
 
-/// Declares the same codes.
+/// Declares the same codes as `a`.
 #[endpoint(get = "/b", public)]
 async fn b() -> Result<Json<u8>, Closing> {
     Err(Box::new(Inner::Busy))?
 }
 
-/// Declares codes with other meanings.
+/// Declares codes of `a` and of the framework with other meanings.
 #[endpoint(get = "/c", public)]
 async fn c() -> Result<(), ConflictingError> {
     Err(ConflictingError::Closed)
 }
 
-/// Declares those codes again.
+/// Declares the same codes as `c`.
 #[endpoint(get = "/d", public)]
 async fn d() -> Result<(), ConflictingError> {
     Err(ConflictingError::NotFound)
 }
 
-/// Declares a code with a third meaning.
+/// Declares a code of `a` and `c` with a third meaning.
 #[endpoint(get = "/e", public)]
 async fn e() -> Result<(), ClosedAtNight> {
     Err(ClosedAtNight)

@@ -50,7 +50,7 @@ async fn thing_v2(Path(how): Path<String>) -> String {
     how
 }
 
-/// Creates a thing once per key.
+/// Creates one thing for each idempotency key.
 #[endpoint(
     post = "/things",
     version = 1,
@@ -77,7 +77,7 @@ struct Above {
     number: u32,
 }
 
-/// A list with a sunset and without a deprecation.
+/// Lists numbers. Has a sunset, and is not deprecated.
 #[endpoint(
     get = "/numbers",
     version = 1,
@@ -110,11 +110,11 @@ async fn gone(State(app): State<App>, Path(_): Path<u8>, Json(_): Json<Thing>) {
 #[endpoint(post = "/gone/{id}", version = 3, not_idempotent = "does nothing")]
 async fn stays(Path(_): Path<u8>) {}
 
-/// Is deprecated a month later, and has no version.
+/// Is deprecated a month later than the other endpoints, and has no version.
 #[endpoint(get = "/later", public, deprecated = "2026-02-01")]
 async fn later() {}
 
-/// Is another endpoint with the same path.
+/// Has the same path as `later`, and another method.
 #[endpoint(put = "/later", public, deprecated = "2026-02-01")]
 async fn put_later() {}
 
@@ -260,7 +260,7 @@ async fn e02_every_response_to_a_post_has_the_deprecation_fields() {
 }
 
 #[tokio::test]
-async fn e02_links_are_added_to_those_of_the_handler_and_declared_dates_replace_its_own() {
+async fn e02_declared_links_are_added_and_declared_dates_replace_dates_of_the_handler() {
     let service = service().await;
     let own = get(&service, "/v1/things/own").send().await;
     let successor = "</v3/new/things/own>; rel=\"successor-version\"";
@@ -336,7 +336,7 @@ async fn e03_responses_are_the_same_after_a_sunset_that_is_not_enforced() {
 }
 
 #[tokio::test]
-async fn e03_an_enforced_sunset_is_a_410_with_its_successor() {
+async fn e03_an_enforced_sunset_is_a_410_with_a_link_to_the_successor() {
     let service = service().await;
     let call = |path: &str| {
         service
@@ -349,7 +349,7 @@ async fn e03_an_enforced_sunset_is_a_410_with_its_successor() {
     service.clock.advance(
         ONE_MONTH
             .checked_sub(Duration::from_secs(1))
-            .expect("longer than a second"),
+            .expect("one month is longer than a second"),
     );
     assert_eq!(call("/v1/gone/7").send().await.status, 200);
     service.clock.advance(Duration::from_secs(1));
@@ -380,10 +380,10 @@ async fn e03_an_enforced_sunset_is_a_410_with_its_successor() {
 }
 
 #[tokio::test]
-async fn e03_a_retired_endpoint_responds_without_any_other_check() {
+async fn e03_after_an_enforced_sunset_an_endpoint_responds_without_other_checks() {
     let service = service().await;
     service.clock.advance(ONE_MONTH);
-    service.records.break_down(true);
+    service.records.set_broken(true);
     service.limits.hang(true);
     let large = "x".repeat(3 << 20);
     for call in [
@@ -404,7 +404,7 @@ async fn e03_a_retired_endpoint_responds_without_any_other_check() {
     ] {
         let reply = timeout(Duration::from_secs(10), call.send())
             .await
-            .expect("the response waits for no store");
+            .expect("the response does not wait for a store");
         reply.problem(410, "VERSION_GONE");
         assert!(reply.header("x-ratelimit-limit").is_none());
     }

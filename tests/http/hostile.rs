@@ -1,5 +1,5 @@
-//! Inputs of a hostile client, and the problem that each gets. No input causes a 5xx, and the
-//! service stays available.
+//! Inputs of a hostile client, and the problem document for each of them. No input causes a 5xx,
+//! and the service stays available.
 
 use aplomb::prelude::*;
 use aplomb::routes;
@@ -63,7 +63,7 @@ async fn make(State(app): State<App>, Json(new): Json<NewThing>) -> Created<NewT
     Created::new(new)
 }
 
-/// Returns a text.
+/// Returns the text of the request.
 #[endpoint(post = "/texts", not_idempotent = "the last text counts")]
 async fn text(State(app): State<App>, text: String) -> String {
     app.effect();
@@ -110,7 +110,7 @@ async fn post(service: &TestService, body: impl Into<bytes::Bytes>) -> ClientRes
     call.body(body).send().await
 }
 
-/// Sends these bytes, and checks the problem and that the service stays available.
+/// Sends these bytes. Checks the problem, and checks that the service stays available.
 async fn assert_problem(service: &TestService, request: &[u8], status: u16, code: &str) {
     let mut raw = service.client.raw().await;
     raw.write_bytes(request).await;
@@ -137,8 +137,8 @@ async fn assert_problem(service: &TestService, request: &[u8], status: u16, code
     );
 }
 
-/// Sends bytes that hyper cannot parse, and checks that hyper rejects them and that the service
-/// stays available.
+/// Sends bytes that hyper cannot parse. Checks that hyper rejects them, and that the service stays
+/// available.
 async fn assert_rejected_by_hyper(service: &TestService, request: &[u8], status: u16) {
     let mut raw = service.client.raw().await;
     raw.write_bytes(request).await;
@@ -158,7 +158,7 @@ fn head(line: &str) -> String {
     format!("{line}\r\nhost: x\r\nauthorization: Bearer {ALICE}\r\n")
 }
 
-/// The parameter that a problem names.
+/// Returns the name of the parameter in a problem.
 fn parameter(reply: &ClientResponse) -> String {
     reply.problem(400, "INVALID_PARAMETER")["errors"][0]["parameter"]
         .as_str()
@@ -395,7 +395,8 @@ async fn a_header_of_100_kb_is_a_431() {
     assert_rejected_by_hyper(&service, request.as_bytes(), 431).await;
 }
 
-/// hyper closes the connection with unread bytes, so the reset may overtake its 431.
+/// hyper closes the connection while there are unread bytes. This resets the connection, so the
+/// client may not receive the 431.
 #[tokio::test]
 async fn a_header_of_10_mb_closes_the_connection() {
     let service = service().await;

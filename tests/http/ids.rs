@@ -16,13 +16,13 @@ struct Account;
 #[resource(prefix = "pay")]
 struct Payment;
 
-/// Has one parameter.
+/// Reads one identifier from the path.
 #[endpoint(get = "/payments/{payment}", public)]
 async fn single(Path(id): Path<Id<Payment>>) -> String {
     id.to_string()
 }
 
-/// Has two parameters, by position.
+/// Reads two identifiers from the path, by position.
 #[endpoint(get = "/accounts/{account}/payments/{payment}", public)]
 async fn tuple(Path((account, payment)): Path<(Id<Account>, Id<Payment>)>) -> String {
     format!("{account} {payment}")
@@ -34,7 +34,7 @@ struct Place {
     payment: Id<Payment>,
 }
 
-/// Has two parameters, by name.
+/// Reads two identifiers from the path, by name.
 #[endpoint(get = "/places/{account}/{payment}", public)]
 async fn by_name(Path(place): Path<Place>) -> String {
     format!("{} {}", place.account, place.payment)
@@ -47,7 +47,7 @@ struct Filter {
     payments: Vec<Id<Payment>>,
 }
 
-/// Has one and several identifiers in the query.
+/// Reads one identifier and a list of identifiers from the query.
 #[endpoint(get = "/search", public)]
 async fn query(Query(filter): Query<Filter>) -> String {
     format!("{:?} {:?}", filter.account, filter.payments)
@@ -59,7 +59,7 @@ struct Transfer {
     to: Vec<Id<Account>>,
 }
 
-/// Has identifiers in the body.
+/// Reads identifiers from the body.
 #[endpoint(post = "/transfers", public, not_idempotent = "nothing is stored")]
 async fn body(Json(transfer): Json<Transfer>) -> Json<Transfer> {
     Json(transfer)

@@ -1,4 +1,4 @@
-//! Invalid input: the status and the code, and that the connection stays usable.
+//! Tests of invalid input: the status, the code, and that the connection stays usable.
 
 use aplomb::prelude::*;
 use aplomb::routes;
@@ -45,7 +45,7 @@ async fn plain() -> &'static str {
 #[endpoint(post = "/hasty", public, idempotent(optional), timeout = "100ms")]
 async fn hasty(_: axum::body::Bytes) {}
 
-/// Has a short deadline, and no idempotency.
+/// Has a short deadline, and no idempotency keys.
 #[endpoint(
     post = "/hasty-chunks",
     public,

@@ -1,4 +1,4 @@
-//! An API below a prefix of another axum application, and beside other routes.
+//! An API that is nested under a prefix of another axum application, next to other routes.
 
 use aplomb::prelude::*;
 use aplomb::{ResponseLocation, Uri, routes};
@@ -16,7 +16,8 @@ struct Thing {
     id: u64,
 }
 
-/// The path parameter by name, because the prefix can have its own parameters.
+/// The path parameters of an endpoint. They are read by name, because the prefix can have
+/// parameters too.
 #[derive(Serialize, Deserialize)]
 struct ThingId {
     id: u64,
@@ -82,7 +83,7 @@ async fn form() -> (StatusCode, ResponseLocation) {
     (StatusCode::SEE_OTHER, thing_v2::uri(&SEVENTH).into())
 }
 
-/// Redirects with a field that the handler writes itself.
+/// Redirects with a `Location` that the handler writes itself.
 #[endpoint(post = "/forms/by_hand", version = 1, not_idempotent = "keeps nothing")]
 async fn form_by_hand() -> Redirect {
     Redirect::to(&thing_v2::uri(&SEVENTH).to_string())
@@ -179,7 +180,7 @@ async fn e02_a_hostile_path_cannot_break_out_of_its_link() {
 
 #[tokio::test]
 async fn e01_a_location_has_the_prefix_of_the_outer_router() {
-    // `/v2` is a prefix that equals the start of the endpoints' own paths.
+    // The prefix `/v2` is also the first segment of the path of an endpoint.
     let mut app = router()
         .await
         .nest("/a", Router::new().nest("/b/{c}", router().await));
@@ -198,7 +199,8 @@ async fn e01_a_location_has_the_prefix_of_the_outer_router() {
     ];
     for (number, prefix) in prefixes.into_iter().enumerate() {
         for replayed in [false, true] {
-            // A retry must have the same path, so each prefix needs its own key.
+            // The path is a part of the request that a retry must repeat, so each prefix needs
+            // another key.
             let key = format!("{UUID}-{number}");
             let created = client
                 .post(&format!("{prefix}/v1/things"))

@@ -1,4 +1,4 @@
-//! The request id: on every response, and on every log line of a request.
+//! Tests that every response and every log line of a request have the request id.
 
 use core::convert::Infallible;
 
@@ -12,7 +12,7 @@ use http::{Method, StatusCode};
 
 use crate::app::{ALICE, App, TestService};
 
-/// Writes a log line when it is extracted.
+/// An extractor and a limit key that write a log line.
 struct LoggingExtractor;
 
 impl<S: Sync> FromRequestParts<S> for LoggingExtractor {
@@ -44,14 +44,15 @@ async fn plain(_: LoggingExtractor, id: RequestId) -> String {
     id.to_string()
 }
 
-/// Does the same under a limit.
+/// Returns its request id. The cost function and the limit key write log lines too.
 #[endpoint(get = "/limited", public, rate_limit("9/min", cost = cost_of, by = header("x-tenant", LoggingExtractor)))]
 async fn limited(_: LoggingExtractor, id: RequestId) -> String {
     tracing::warn!(target: "app", "a handler");
     id.to_string()
 }
 
-/// Does the same under a key, held by the test.
+/// Writes a log line, waits until the test releases it, and writes another one. Returns its request
+/// id. Requires an idempotency key.
 #[endpoint(post = "/keyed", idempotent)]
 async fn keyed(State(app): State<App>, id: RequestId) -> String {
     tracing::info!(target: "app", "before");
@@ -73,7 +74,7 @@ async fn empty() -> StatusCode {
     StatusCode::IM_A_TEAPOT
 }
 
-/// Writes a log line when it is dropped.
+/// A value that writes a log line when it is dropped.
 struct LogOnDrop(App);
 
 impl Drop for LogOnDrop {

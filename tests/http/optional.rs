@@ -1,4 +1,4 @@
-//! Extractors in an `Option`, and as many arguments as there can be.
+//! Extractors in an `Option`, and a handler with the largest number of arguments.
 
 use aplomb::prelude::*;
 use aplomb::routes;
@@ -25,19 +25,19 @@ async fn query(filter: Option<Query<Filter>>) -> Json<Option<u16>> {
     Json(filter.map(|Query(filter)| filter.year))
 }
 
-/// Reads parameters that its path has.
+/// Reads an optional parameter that is in the path.
 #[endpoint(get = "/paths/{id}", public)]
 async fn path(id: Option<Path<u64>>) -> Json<Option<u64>> {
     Json(id.map(|Path(id)| id))
 }
 
-/// Reads parameters that its path lacks.
+/// Reads an optional parameter that is not in the path.
 #[endpoint(get = "/paths", public)]
 async fn no_path(id: Option<Path<u64>>) -> Json<Option<u64>> {
     Json(id.map(|Path(id)| id))
 }
 
-/// Reads all of them, and then the body.
+/// Reads an optional path parameter, an optional query and an optional body.
 #[endpoint(put = "/all/{id}", public)]
 async fn all(
     id: Option<Path<u64>>,
@@ -76,7 +76,7 @@ async fn start() -> TestService {
 }
 
 #[tokio::test]
-async fn a_request_without_content_type_has_no_json() {
+async fn optional_json_is_none_without_a_content_type() {
     let service = start().await;
     let put = || service.client.request(Method::PUT, "/body");
     assert_eq!(put().send().await.json(), json!(null));
@@ -85,7 +85,7 @@ async fn a_request_without_content_type_has_no_json() {
 }
 
 #[tokio::test]
-async fn f04_json_that_is_sent_is_rejected_as_without_an_option() {
+async fn f04_invalid_json_is_rejected_even_if_it_is_optional() {
     let service = start().await;
     let put = || service.client.request(Method::PUT, "/body");
     put().json("").send().await.problem(400, "MALFORMED_JSON");
@@ -99,7 +99,7 @@ async fn f04_json_that_is_sent_is_rejected_as_without_an_option() {
 }
 
 #[tokio::test]
-async fn a_uri_without_query_has_no_query() {
+async fn an_optional_query_is_none_without_a_query() {
     let service = start().await;
     let read = async |path: &str| service.client.get(path).send().await;
     assert_eq!(read("/query").await.json(), json!(null));
@@ -107,7 +107,7 @@ async fn a_uri_without_query_has_no_query() {
 }
 
 #[tokio::test]
-async fn f04_a_query_that_is_sent_is_rejected_as_without_an_option() {
+async fn f04_an_invalid_query_is_rejected_even_if_it_is_optional() {
     let service = start().await;
     for path in ["/query?", "/query?month=1", "/query?year=next"] {
         let problem = service.client.get(path).send().await;
@@ -116,7 +116,7 @@ async fn f04_a_query_that_is_sent_is_rejected_as_without_an_option() {
 }
 
 #[tokio::test]
-async fn a_path_without_parameters_has_no_path() {
+async fn an_optional_path_is_none_without_path_parameters() {
     let service = start().await;
     let read = async |path: &str| service.client.get(path).send().await;
     assert_eq!(read("/paths").await.json(), json!(null));
@@ -126,7 +126,7 @@ async fn a_path_without_parameters_has_no_path() {
 }
 
 #[tokio::test]
-async fn all_three_are_read_together() {
+async fn an_optional_path_query_and_body_are_read_together() {
     let service = start().await;
     let put = |path: &str| service.client.request(Method::PUT, path);
     assert_eq!(

@@ -1,5 +1,5 @@
-//! Pages of lists in one direction. The submodules have lists in both directions, and numbered
-//! pages.
+//! Lists whose pages are read only forward. The submodules test lists whose pages are also read
+//! backward, and numbered pages.
 
 mod bidirectional;
 mod offset;
@@ -31,7 +31,7 @@ async fn numbers(page: PageRequest<Below>) -> Page<i64> {
     })
 }
 
-/// Lists few numbers per page.
+/// Lists at most three numbers per page.
 #[endpoint(get = "/few", version = 1, paginate(cursor, default = 2, max = 3))]
 async fn few(page: PageRequest<Below>) -> aplomb::Result<Page<i64>> {
     let below = page.after().map_or(6, |key| key.id);
@@ -42,7 +42,7 @@ async fn few(page: PageRequest<Below>) -> aplomb::Result<Page<i64>> {
     )
 }
 
-/// Lists the numbers of a list.
+/// Lists the numbers of the list with this id.
 #[endpoint(
     get = "/lists/{id}/numbers",
     version = 1,
@@ -60,7 +60,7 @@ async fn list_numbers(Path(id): Path<i64>, page: PageRequest<Below>) -> Page<i64
     )
 }
 
-/// Lists the numbers of a list with a name.
+/// Lists the numbers of the list with this name.
 #[endpoint(
     get = "/named/{name}/numbers",
     version = 1,
@@ -217,7 +217,7 @@ async fn d03_cursors_of_the_previous_secret_are_valid() {
     let service = service().await;
     let path = format!("/v1/few?cursor={}", cursor(&get(&service, "/v1/few").await));
     let secret = |byte: u8| aplomb::Secret::new([byte; 32]).expect("long enough");
-    // `TestService` uses the secret of bytes 7.
+    // `TestService` uses a secret in which each byte is 7.
     let changed = || {
         service
             .configure(Api::new("test", routes![few]))
@@ -376,7 +376,7 @@ fn random_numbers() -> impl Fn(i64) -> i64 {
 /// The rows of the list.
 type Rows = Arc<Mutex<BTreeSet<i64>>>;
 
-/// Lists rows that are inserted and deleted meanwhile.
+/// Lists rows while the test inserts and deletes rows.
 #[endpoint(
     get = "/rows",
     version = 1,
@@ -398,8 +398,8 @@ async fn rows(State(rows): State<Rows>, page: PageRequest<Below>) -> Page<i64> {
 
 #[tokio::test]
 async fn d07_rows_present_throughout_appear_exactly_once() {
-    // Multiples of ten are permanent. All others are inserted and deleted between the pages,
-    // including the rows of cursors.
+    // The rows with multiples of ten are permanent. All other rows are inserted and deleted between
+    // the pages, including the rows at which cursors point.
     let permanent: BTreeSet<i64> = (0..50).map(|n| n * 10).collect();
     let table: Rows = Arc::new(Mutex::new(permanent.clone()));
     let api = Api::new("rows", routes![rows]);

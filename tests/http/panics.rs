@@ -1,5 +1,5 @@
-//! Panics in each kind of user code: the client gets a problem, the log has a line, and the next
-//! request is answered.
+//! Panics in each kind of user code. The client gets a problem document, the log has a line, and
+//! the service responds to the next request.
 
 use core::convert::Infallible;
 use core::future;
@@ -19,7 +19,7 @@ use serde::{Serialize, Serializer};
 
 use crate::app::{ALICE, TestService};
 
-/// Panics in every trait method.
+/// A type that panics in every trait method.
 struct Panics;
 
 impl<S: Sync> FromRequestParts<S> for Panics {
@@ -54,15 +54,15 @@ fn costs(_: &Parts) -> u64 {
 
 #[derive(Debug, ApiError)]
 #[problem(conflict, code = "PANICS")]
-struct Speechless;
+struct ErrorThatPanics;
 
-impl core::fmt::Display for Speechless {
+impl core::fmt::Display for ErrorThatPanics {
     fn fmt(&self, _: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         panic!("secret of an error")
     }
 }
 
-impl core::error::Error for Speechless {}
+impl core::error::Error for ErrorThatPanics {}
 
 /// Panics in an extractor.
 #[endpoint(get = "/extractor", public)]
@@ -95,8 +95,8 @@ async fn body() -> Json<Panics> {
 
 /// Panics in the `Display` of an error.
 #[endpoint(get = "/error", public)]
-async fn error() -> Result<(), Speechless> {
-    Err(Speechless)
+async fn error() -> Result<(), ErrorThatPanics> {
+    Err(ErrorThatPanics)
 }
 
 /// Panics in a cost function.
@@ -107,31 +107,31 @@ async fn cost() {}
 #[endpoint(get = "/key", public, rate_limit("9/min", by = header("x-key", Panics)))]
 async fn key() {}
 
-/// Panics in a keyed handler.
+/// Panics in the handler of an idempotent endpoint.
 #[endpoint(post = "/keyed", idempotent)]
 async fn keyed() {
     panic!("secret of a keyed handler")
 }
 
-/// Panics when it is dropped.
-struct Fragile;
+/// A value that panics when it is dropped.
+struct PanicsOnDrop;
 
-impl Drop for Fragile {
+impl Drop for PanicsOnDrop {
     fn drop(&mut self) {
         panic!("secret of a drop");
     }
 }
 
-/// Panics after the handler.
+/// Panics at the end of the handler, when it drops a value.
 #[endpoint(get = "/dropped", public)]
 async fn dropped() {
-    let _fragile = Fragile;
+    let _fragile = PanicsOnDrop;
 }
 
 /// Panics when the handler is cancelled at its deadline.
 #[endpoint(get = "/missed_deadline", public, timeout = "20ms")]
 async fn missed_deadline() {
-    let _fragile = Fragile;
+    let _fragile = PanicsOnDrop;
     future::pending::<()>().await;
 }
 
@@ -143,7 +143,7 @@ async fn missed_deadline() {
     deprecated = "2026-01-01"
 )]
 async fn missed_deadline_with_stage() {
-    let _fragile = Fragile;
+    let _fragile = PanicsOnDrop;
     future::pending::<()>().await;
 }
 
@@ -218,7 +218,8 @@ async fn f01_a_panic_while_a_handler_is_dropped_is_a_problem_document() {
     }
 }
 
-/// The log line has no source location: only `serve` installs the panic hook that records it.
+/// Asserts that the last log line reports this panic. The line has no source location, because only
+/// `serve` installs the panic hook that records it.
 fn assert_logged(log: &TestLog, message: &str) {
     let lines = log.lines();
     let cause = lines
@@ -229,11 +230,11 @@ fn assert_logged(log: &TestLog, message: &str) {
     assert!(cause.ends_with(&format!(" panicked: {message}")), "{cause}");
 }
 
-/// Panics if the request has credentials.
+/// Authentication that panics if the request has credentials.
 #[derive(Debug)]
-struct Guard;
+struct AuthThatPanics;
 
-impl Authenticate for Guard {
+impl Authenticate for AuthThatPanics {
     async fn authenticate(&self, head: &Parts) -> Authentication {
         assert!(
             !head.headers.contains_key("authorization"),
@@ -253,7 +254,8 @@ async fn guarded(_: Caller) {}
 
 #[tokio::test]
 async fn f01_a_panic_in_authentication_is_a_problem_document_and_is_logged() {
-    let service = TestService::start_with(routes![guarded, well], |api| api.auth(Guard)).await;
+    let service =
+        TestService::start_with(routes![guarded, well], |api| api.auth(AuthThatPanics)).await;
     let log = TestLog::of("pipeline::finalize");
     let _listening = log.listen();
     service
@@ -267,11 +269,11 @@ async fn f01_a_panic_in_authentication_is_a_problem_document_and_is_logged() {
     assert_eq!(service.client.get("/well").send().await.body, "well");
 }
 
-/// A state whose `clone` panics once the test sets the flag.
+/// A state whose `clone` panics after the test has set the flag.
 #[derive(Default)]
-struct Worn(Arc<AtomicBool>);
+struct StateThatPanics(Arc<AtomicBool>);
 
-impl Clone for Worn {
+impl Clone for StateThatPanics {
     fn clone(&self) -> Self {
         assert!(!self.0.load(Ordering::SeqCst), "secret of a state");
         Self(Arc::clone(&self.0))
@@ -288,7 +290,7 @@ async fn bare() {}
 
 #[tokio::test]
 async fn f01_a_panic_in_the_clone_of_the_state_is_a_problem_document() {
-    let state = Worn::default();
+    let state = StateThatPanics::default();
     let keys = ApiKeys::parse(&format!("alice:{ALICE}")).expect("valid keys");
     let api = Api::new("test", routes![staged, bare]).auth(keys);
     let server = TestServer::start(api, state.clone())

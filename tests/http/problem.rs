@@ -29,7 +29,7 @@ enum Failure {
     Bank,
 }
 
-/// Fails as the path selects.
+/// Returns the error that the path selects.
 #[endpoint(get = "/fail/{how}", public)]
 async fn fail(Path(how): Path<String>) -> aplomb::Result<Response> {
     match how.as_str() {
@@ -48,7 +48,7 @@ async fn fail(Path(how): Path<String>) -> aplomb::Result<Response> {
     }
 }
 
-/// Fails the same way on a POST without idempotency.
+/// Returns the error of a dependency, on a POST without idempotency.
 #[endpoint(post = "/fail", public, not_idempotent = "nothing is stored")]
 async fn fail_post() -> Result<(), Failure> {
     Err(Failure::Bank)
@@ -70,7 +70,7 @@ struct Search {
     year: u16,
 }
 
-/// Has axum's own extractors.
+/// Uses the extractors of axum.
 #[endpoint(post = "/axum/{id}", public, not_idempotent = "nothing is stored")]
 async fn axum_extractors(
     axum::extract::Path(id): axum::extract::Path<u64>,
@@ -80,7 +80,7 @@ async fn axum_extractors(
     format!("{id} {} {}", search.year, line.amount)
 }
 
-/// Has Aplomb's extractors.
+/// Uses the extractors of Aplomb.
 #[endpoint(post = "/ours/{id}", public, not_idempotent = "nothing is stored")]
 async fn our_extractors(
     Path(id): Path<u64>,
@@ -142,7 +142,7 @@ async fn f02_a_5xx_hides_its_cause() {
 }
 
 #[tokio::test]
-async fn f02_a_5xx_set_over_a_4xx_hides_its_detail() {
+async fn f02_a_5xx_that_replaces_the_status_of_a_4xx_problem_hides_its_detail() {
     let service = service().await;
     let reply = service.client.get("/fail/unavailable").send().await;
     let problem = reply.problem(503, "SERVICE_UNAVAILABLE");
@@ -172,7 +172,7 @@ async fn f05_retry_after_set_by_a_handler_on_a_problem_that_is_not_retryable_is_
 }
 
 #[tokio::test]
-async fn f01_empty_error_responses_are_rewritten_and_those_with_a_body_are_not() {
+async fn f01_an_error_response_becomes_a_problem_document_only_if_it_is_empty() {
     let service = service().await;
     service
         .client
@@ -219,7 +219,7 @@ async fn f01_a_missed_deadline_is_a_problem_document() {
 }
 
 #[tokio::test]
-async fn f04_validation_errors_name_the_place() {
+async fn f04_validation_errors_name_the_pointer_or_parameter() {
     let service = service().await;
     let problem = service
         .client
@@ -337,7 +337,7 @@ async fn a_handler_without_a_key_is_cancelled_at_the_deadline() {
     .await;
 }
 
-/// Counts an effect when it is dropped.
+/// Returns a value that counts an effect when it is dropped.
 fn count_drop(app: App) -> impl Drop {
     struct Guard(App);
     impl Drop for Guard {

@@ -27,13 +27,13 @@ struct NewPayment {
 #[endpoint(post = "/payments", idempotent, body_limit = "1KB")]
 async fn pay(Json(_): Json<NewPayment>) {}
 
-/// Panics under a key.
+/// Panics in a run with an idempotency key.
 #[endpoint(post = "/crash", idempotent)]
 async fn crash() {
     panic!("as requested");
 }
 
-/// Is held by the test.
+/// Waits until the test releases it.
 #[endpoint(post = "/slow", idempotent)]
 async fn slow(State(app): State<App>) {
     app.hold().await;
@@ -47,7 +47,7 @@ async fn read(Path(_): Path<Id<Payment>>) {}
 #[endpoint(get = "/limited", public, rate_limit("1/min", by = ip))]
 async fn limited() {}
 
-/// Returns a larger body than is stored.
+/// Returns a body that is too large to be stored.
 #[endpoint(post = "/large", idempotent(max_stored_body = "16B"))]
 async fn large() -> &'static str {
     "longer than sixteen bytes"
@@ -79,7 +79,7 @@ async fn hang() {
     core::future::pending::<()>().await;
 }
 
-/// Returns this status without a body.
+/// Returns the status in the path, without a body.
 #[endpoint(get = "/status/{status}", public)]
 async fn status(Path(status): Path<u16>) -> StatusCode {
     StatusCode::from_u16(status).expect("a status")
@@ -126,7 +126,7 @@ async fn raw_response(service: &TestService, request: &str) -> Value {
 }
 
 #[tokio::test]
-async fn f03_the_examples_of_the_problem_pages_are_what_a_client_gets() {
+async fn f03_clients_get_the_examples_of_the_problem_pages() {
     let service = service().await;
     let get = |path: &str| service.client.get(path).bearer(ALICE);
     let post = |key: &str| {
@@ -184,7 +184,7 @@ async fn f03_the_examples_of_the_problem_pages_are_what_a_client_gets() {
 }
 
 #[tokio::test]
-async fn f03_the_examples_of_idempotency_states_are_what_a_client_gets() {
+async fn f03_clients_get_the_examples_of_idempotency_states() {
     let service = service().await;
     let post = |path: &str| {
         service
@@ -203,12 +203,12 @@ async fn f03_the_examples_of_idempotency_states_are_what_a_client_gets() {
         assert_matches_page(&post("/slow").await, "IDEMPOTENCY_IN_FLIGHT");
         service.app.release();
     });
-    service.records.break_down(true);
+    service.records.set_broken(true);
     assert_matches_page(&post("/slow").await, "STORE_UNAVAILABLE");
 }
 
 #[tokio::test]
-async fn f03_the_example_of_unavailable_authentication_is_what_a_client_gets() {
+async fn f03_clients_get_the_example_of_unavailable_authentication() {
     let service = TestService::start_with(routes![read], |api| api.auth(Sessions)).await;
     let request = service
         .client
@@ -218,7 +218,7 @@ async fn f03_the_example_of_unavailable_authentication_is_what_a_client_gets() {
 }
 
 #[tokio::test]
-async fn f03_the_examples_of_invalid_requests_are_what_a_client_gets() {
+async fn f03_clients_get_the_examples_of_invalid_requests() {
     let service = service().await;
     let (target, long) = ("x".repeat(20_000), "x".repeat(100_000));
     for (request, code) in [

@@ -1,4 +1,5 @@
-//! Clients behind proxies. The peer is this machine, which is trusted or not.
+//! Clients behind proxies. The peer is this machine. Some tests trust it as a proxy, and others do
+//! not.
 
 use aplomb::prelude::*;
 use aplomb::testing::ClientResponse;
@@ -6,11 +7,11 @@ use aplomb::{ForwardedField, StartErrors, routes};
 
 use crate::app::{ALICE, TestService};
 
-/// Counts by address. No token is refilled during a test.
+/// Counts requests by client address. No token is refilled during a test.
 #[endpoint(get = "/public", public, rate_limit("2/day", by = ip))]
 async fn public() {}
 
-/// Counts by caller, or by address without a caller.
+/// Counts requests by caller, or by client address without a caller.
 #[endpoint(get = "/either", public, rate_limit("2/day"))]
 async fn either() {}
 
@@ -120,7 +121,7 @@ async fn b10_requests_with_unreadable_hops_share_the_bucket_of_the_peer() {
 }
 
 #[tokio::test]
-async fn b10_the_forwarded_field_counts_if_it_is_configured() {
+async fn b10_the_forwarded_field_is_used_if_it_is_configured() {
     let service = service(|api| {
         api.trusted_proxies("127.0.0.0/8")
             .forwarded_field(ForwardedField::Forwarded)
@@ -132,7 +133,8 @@ async fn b10_the_forwarded_field_counts_if_it_is_configured() {
         "/public",
         &[
             &[(FORWARDED, one)],
-            // The address is in the same /64. The other field is ignored.
+            // The address in `Forwarded` is in the same /64 as before. `X-Forwarded-For` is
+            // ignored.
             &[
                 (X_FORWARDED_FOR, "203.0.113.1"),
                 (FORWARDED, "for=\"[2001:db8:0:1::2]\", for=127.0.0.9"),

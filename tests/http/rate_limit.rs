@@ -22,10 +22,10 @@ async fn slow() -> &'static str {
     "slow"
 }
 
-/// Has a cost of four.
-#[endpoint(get = "/dear", rate_limit("60/min", burst = 10, cost = 4))]
+/// Takes four tokens for each request.
+#[endpoint(get = "/expensive", rate_limit("60/min", burst = 10, cost = 4))]
 async fn expensive() -> &'static str {
-    "dear"
+    "expensive"
 }
 
 /// Has two limits.
@@ -38,19 +38,19 @@ async fn two() -> &'static str {
     "two"
 }
 
-/// Shares a limit.
+/// Shares its limit with `shared_b`.
 #[endpoint(get = "/shared-a", rate_limit("60/min", burst = 2, name = "shared"))]
 async fn shared_a() {}
 
-/// Shares the same limit.
+/// Shares its limit with `shared_a`.
 #[endpoint(get = "/shared-b", rate_limit("60/min", burst = 2, name = "shared"))]
 async fn shared_b() {}
 
-/// Counts by address.
+/// Counts requests by client address.
 #[endpoint(get = "/public", public, rate_limit("60/min", burst = 2, by = ip))]
 async fn public() {}
 
-/// Counts all requests together.
+/// Counts the requests of all callers together.
 #[endpoint(get = "/everybody", rate_limit("60/min", burst = 2, by = route))]
 async fn everybody() {}
 
@@ -60,7 +60,7 @@ async fn fails() -> StatusCode {
     StatusCode::IM_A_TEAPOT
 }
 
-/// Has a limit and keys.
+/// Requires an idempotency key, and has a limit.
 #[endpoint(post = "/both", idempotent, rate_limit("60/min", burst = 2))]
 async fn both(State(app): State<App>, Json(number): Json<u64>) -> Json<u64> {
     app.effect();
@@ -142,18 +142,18 @@ async fn b07_a_rejection_is_a_429_with_retry_after() {
 async fn b01_a_request_may_cost_several_tokens() {
     let service = service().await;
     assert_eq!(
-        get(&service, "/dear", ALICE)
+        get(&service, "/expensive", ALICE)
             .await
             .header_number("x-ratelimit-remaining"),
         6
     );
     assert_eq!(
-        get(&service, "/dear", ALICE)
+        get(&service, "/expensive", ALICE)
             .await
             .header_number("x-ratelimit-remaining"),
         2
     );
-    let rejected = get(&service, "/dear", ALICE).await;
+    let rejected = get(&service, "/expensive", ALICE).await;
     assert_eq!(
         (
             rejected.status.as_u16(),
@@ -202,7 +202,7 @@ async fn b02_several_limits_decide_together_and_the_x_fields_describe_the_tighte
 }
 
 #[tokio::test]
-async fn b06_endpoints_with_the_same_named_limit_share_it() {
+async fn b06_endpoints_with_the_same_limit_name_share_one_bucket() {
     let service = service().await;
     assert_eq!(get(&service, "/shared-a", ALICE).await.status, 200);
     assert_eq!(get(&service, "/shared-b", ALICE).await.status, 200);
@@ -330,7 +330,7 @@ async fn b06_limits_that_were_not_checked_are_not_in_the_response() {
     );
 }
 
-/// Has a limit with a cost beside one without.
+/// Has a limit with a cost of 6, and a limit with the default cost.
 #[endpoint(
     get = "/uneven",
     rate_limit("10/h", burst = 10, cost = 6, name = "heavy"),
@@ -368,11 +368,11 @@ async fn b06_the_versions_of_an_endpoint_share_its_limit() {
     assert_eq!(get(&service, "/v1/versions", ALICE).await.status, 429);
 }
 
-/// Has so low a rate that no token is refilled during a test.
+/// Has a rate that is too low to refill a token during a test.
 #[endpoint(get = "/rare", rate_limit("4/day"))]
 async fn rare() {}
 
-/// Has as low a rate, and keys.
+/// Requires an idempotency key, and has a limit that refills no token during a test.
 #[endpoint(post = "/rare", idempotent, rate_limit("3/day"), type_name = rare_post)]
 async fn post_rare(State(app): State<App>, _: String) {
     app.effect();
@@ -382,7 +382,7 @@ async fn post_rare(State(app): State<App>, _: String) {
 #[endpoint(get = "/greedy", rate_limit("100/h", algorithm = fixed_window, cost = 30, name = "both"))]
 async fn greedy() {}
 
-/// Takes 1 token of the same limit.
+/// Takes 1 token of the limit that it shares with `greedy`.
 #[endpoint(get = "/thrifty", rate_limit("100/h", algorithm = fixed_window, name = "both"))]
 async fn thrifty() {}
 
@@ -408,7 +408,7 @@ async fn locally_decided_status(service: &TestService) -> u16 {
 #[tokio::test]
 async fn b15_limits_are_decided_locally_while_the_store_is_down() {
     let service = rare_service(1).await;
-    service.limits.break_down(true);
+    service.limits.set_broken(true);
     for _ in 0..4 {
         assert_eq!(locally_decided_status(&service).await, 200);
     }
@@ -430,16 +430,16 @@ async fn b15_limits_are_decided_locally_while_the_store_is_down() {
 #[tokio::test]
 async fn b15_each_instance_enforces_its_share() {
     let service = rare_service(2).await;
-    service.limits.break_down(true);
+    service.limits.set_broken(true);
     for status in [200, 200, 429, 429] {
         assert_eq!(locally_decided_status(&service).await, status);
     }
 }
 
 #[tokio::test]
-async fn b15_endpoints_with_the_same_named_limit_share_the_local_share() {
+async fn b15_endpoints_with_the_same_limit_name_use_one_local_bucket() {
     let service = TestService::start_with(routes![greedy, thrifty], |api| api.instances(10)).await;
-    service.limits.break_down(true);
+    service.limits.set_broken(true);
     assert_eq!(get(&service, "/greedy", ALICE).await.status, 200);
     for _ in 0..3 {
         assert_eq!(get(&service, "/thrifty", ALICE).await.status, 429);
@@ -459,9 +459,9 @@ async fn b15_limits_are_decided_locally_while_the_store_is_slow() {
 #[tokio::test]
 async fn b15_one_failed_call_does_not_count_as_an_outage() {
     let service = rare_service(1).await;
-    service.limits.break_down(true);
+    service.limits.set_broken(true);
     assert_eq!(locally_decided_status(&service).await, 200);
-    service.limits.break_down(false);
+    service.limits.set_broken(false);
     assert_eq!(
         get(&service, "/rare", ALICE)
             .await
@@ -473,11 +473,11 @@ async fn b15_one_failed_call_does_not_count_as_an_outage() {
 #[tokio::test]
 async fn b15_the_store_decides_again_after_an_outage() {
     let service = rare_service(1).await;
-    service.limits.break_down(true);
+    service.limits.set_broken(true);
     for _ in 0..3 {
         assert_eq!(locally_decided_status(&service).await, 200);
     }
-    service.limits.break_down(false);
+    service.limits.set_broken(false);
     eventually("the store decides", async || {
         has_limit_fields(&get(&service, "/rare", ALICE).await)
     })
@@ -491,9 +491,9 @@ async fn b15_the_store_decides_again_after_an_outage() {
 }
 
 #[tokio::test]
-async fn b15_a_keyed_request_is_decided_locally_once() {
+async fn b15_a_request_with_an_idempotency_key_takes_local_tokens_only_once() {
     let service = rare_service(1).await;
-    service.limits.break_down(true);
+    service.limits.set_broken(true);
     let post = async |key: &str, body: String| {
         service
             .client
@@ -504,7 +504,7 @@ async fn b15_a_keyed_request_is_decided_locally_once() {
             .send()
             .await
     };
-    // A small body is read before the limits decide, and a large one after.
+    // A small body is read before the limits decide. A large body is read after they have decided.
     for (key, length) in [("a", 1), ("b", 70_000), ("c", 1)] {
         let reply = post(key, "x".repeat(length)).await;
         assert!(reply.status == 200 && !has_limit_fields(&reply), "{key}");
@@ -521,7 +521,7 @@ async fn b15_a_keyed_request_is_decided_locally_once() {
 async fn b15_a_request_rejected_before_its_limits_has_no_limit_fields_while_the_store_is_down() {
     let service = rare_service(1).await;
     for slow in [false, true] {
-        service.limits.break_down(!slow);
+        service.limits.set_broken(!slow);
         service.limits.hang(slow);
         let without_key = service.client.post("/rare").bearer(ALICE).send().await;
         without_key.problem(400, "IDEMPOTENCY_KEY_MISSING");
@@ -562,36 +562,37 @@ async fn b15_a_bucket_that_cannot_be_decoded_is_a_503() {
 }
 
 /// Has a shadow limit.
-#[endpoint(get = "/tried", rate_limit("60/min", burst = 2, shadow))]
-async fn tried() {}
+#[endpoint(get = "/shadow-only", rate_limit("60/min", burst = 2, shadow))]
+async fn shadow_only() {}
 
-/// Has a shadow limit before an enforced one.
+/// Has a shadow limit before an enforced limit.
 #[endpoint(
-    get = "/tried-beside",
+    get = "/shadow-before-enforced",
     rate_limit("60/hour", burst = 2, name = "hourly", shadow),
     rate_limit("60/min", burst = 4)
 )]
-async fn tried_beside() {}
+async fn shadow_before_enforced() {}
 
-/// Shares that shadow limit, after an enforced one.
+/// Has an enforced limit before the shadow limit `hourly`, which it shares with
+/// `shadow_before_enforced`.
 #[endpoint(
-    get = "/tried-again",
+    get = "/shadow-after-enforced",
     rate_limit("60/min", burst = 1),
     rate_limit("60/hour", burst = 2, name = "hourly", shadow)
 )]
-async fn tried_again() {}
+async fn shadow_after_enforced() {}
 
-/// Has a shadow limit and keys.
+/// Requires an idempotency key, and has a shadow limit.
 #[endpoint(
-    post = "/tried-once",
+    post = "/shadow-idempotent",
     idempotent,
     rate_limit("60/min", burst = 1, shadow)
 )]
-async fn tried_once(State(app): State<App>) {
+async fn shadow_idempotent(State(app): State<App>) {
     app.effect();
 }
 
-/// Returns the limit and the number of requests of each log line about shadow limits.
+/// Returns the limit and the number of requests from each log line about shadow limits.
 fn logged_shadows(log: &TestLog) -> Vec<(String, u64)> {
     let of = |line: &LogLine| {
         let requests = line
@@ -606,7 +607,13 @@ fn logged_shadows(log: &TestLog) -> Vec<(String, u64)> {
 }
 
 async fn shadow_service() -> TestService {
-    TestService::start(routes![tried, tried_beside, tried_again, tried_once]).await
+    TestService::start(routes![
+        shadow_only,
+        shadow_before_enforced,
+        shadow_after_enforced,
+        shadow_idempotent
+    ])
+    .await
 }
 
 #[tokio::test]
@@ -615,7 +622,7 @@ async fn b17_a_shadow_limit_rejects_no_request_and_is_invisible_to_clients() {
     let _listening = shadow_log.listen();
     let service = shadow_service().await;
     for taken in 1..=6 {
-        let reply = get(&service, "/tried", ALICE).await;
+        let reply = get(&service, "/shadow-only", ALICE).await;
         assert_eq!(reply.status, 200);
         assert!(!has_limit_fields(&reply) && reply.header("ratelimit-policy").is_none());
         assert_eq!(
@@ -632,10 +639,10 @@ async fn b17_a_shadow_limit_rejects_no_request_and_is_invisible_to_clients() {
 }
 
 #[tokio::test]
-async fn b17_only_enforced_limits_decide_and_are_in_the_fields() {
+async fn b17_only_enforced_limits_decide_and_are_in_the_response_fields() {
     let service = shadow_service().await;
     for remaining in (0..4).rev() {
-        let reply = get(&service, "/tried-beside", ALICE).await;
+        let reply = get(&service, "/shadow-before-enforced", ALICE).await;
         assert_eq!(
             (
                 reply.status.as_u16(),
@@ -648,7 +655,7 @@ async fn b17_only_enforced_limits_decide_and_are_in_the_fields() {
             Some("\"default-2\";q=4;w=4")
         );
     }
-    let rejected = get(&service, "/tried-beside", ALICE).await;
+    let rejected = get(&service, "/shadow-before-enforced", ALICE).await;
     let problem = rejected.problem(429, "RATE_LIMITED");
     assert_eq!(
         problem["violated-policies"].as_array().map(Vec::len),
@@ -667,31 +674,46 @@ async fn b17_a_rejected_request_takes_no_tokens_of_a_shadow_limit_and_is_not_log
     let shadow_log = TestLog::of("rate_limit::shadow");
     let _listening = shadow_log.listen();
     let service = shadow_service().await;
-    assert_eq!(get(&service, "/tried-again", ALICE).await.status, 200);
+    assert_eq!(
+        get(&service, "/shadow-after-enforced", ALICE).await.status,
+        200
+    );
     for _ in 0..5 {
-        assert_eq!(get(&service, "/tried-again", ALICE).await.status, 429);
+        assert_eq!(
+            get(&service, "/shadow-after-enforced", ALICE).await.status,
+            429
+        );
     }
-    assert_eq!(get(&service, "/tried-beside", ALICE).await.status, 200);
+    assert_eq!(
+        get(&service, "/shadow-before-enforced", ALICE).await.status,
+        200
+    );
     assert!(
         logged_shadows(&shadow_log).is_empty(),
         "both tokens were taken without a rejection"
     );
-    assert_eq!(get(&service, "/tried-again", ALICE).await.status, 429);
+    assert_eq!(
+        get(&service, "/shadow-after-enforced", ALICE).await.status,
+        429
+    );
     assert!(
         logged_shadows(&shadow_log).is_empty(),
         "a rejected request is not logged"
     );
-    assert_eq!(get(&service, "/tried-beside", ALICE).await.status, 200);
+    assert_eq!(
+        get(&service, "/shadow-before-enforced", ALICE).await.status,
+        200
+    );
     assert_eq!(logged_shadows(&shadow_log), [(String::from("hourly"), 1)]);
 }
 
 #[tokio::test]
-async fn b17_a_shadow_limit_prevents_no_keyed_run() {
+async fn b17_requests_with_an_idempotency_key_run_despite_a_shadow_limit() {
     let service = shadow_service().await;
     for key in ["a", "b", "c"] {
         let reply = service
             .client
-            .post("/tried-once")
+            .post("/shadow-idempotent")
             .bearer(ALICE)
             .idempotency_key(key)
             .send()
@@ -709,9 +731,9 @@ async fn b17_a_shadow_limit_rejects_no_request_while_the_store_is_down() {
     let shadow_log = TestLog::of("rate_limit::shadow");
     let _listening = shadow_log.listen();
     let service = shadow_service().await;
-    service.limits.break_down(true);
+    service.limits.set_broken(true);
     for _ in 0..6 {
-        let reply = get(&service, "/tried", ALICE).await;
+        let reply = get(&service, "/shadow-only", ALICE).await;
         assert_eq!(
             (reply.status.as_u16(), has_limit_fields(&reply)),
             (200, false)

@@ -1,4 +1,4 @@
-//! A service on Redis: trips, secrets, combined stores and damaged values.
+//! A service on Redis: round trips, secrets, combined stores and damaged values.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ async fn place_order(State(app): State<App>, Json(item): Json<String>) -> Create
     Created::new(item)
 }
 
-/// Places an order once the test releases it.
+/// Places an order after the test has released it.
 #[endpoint(post = "/held-orders", version = 1, idempotent)]
 async fn hold_order(State(app): State<App>) -> Created<usize> {
     app.hold().await;
@@ -36,7 +36,7 @@ async fn archive(State(app): State<App>) -> String {
     "x".repeat(16 << 20)
 }
 
-/// Has only a limit.
+/// Has a limit, and no idempotency keys.
 #[endpoint(get = "/ping", version = 1, rate_limit = "100/day")]
 async fn ping() {}
 
@@ -55,7 +55,7 @@ struct Below {
     id: i64,
 }
 
-/// Has a limit by caller, and one for all requests together.
+/// Has a limit by caller, and a limit for all requests together.
 #[endpoint(
     post = "/scarce-orders",
     version = 1,
@@ -67,11 +67,11 @@ async fn place_scarce_order(State(app): State<App>) -> Created<usize> {
     Created::new(app.effect())
 }
 
-/// Shows the remaining tokens of the caller.
-#[endpoint(get = "/around", version = 1, rate_limit("100/day", name = "mine"))]
-async fn look_around() {}
+/// Shares the limit `mine`, so its response has the remaining tokens of the caller.
+#[endpoint(get = "/remaining", version = 1, rate_limit("100/day", name = "mine"))]
+async fn get_remaining_tokens() {}
 
-/// Has a limit by tenant that only the store decides.
+/// Has a limit by tenant with `on_error = deny`, so only the store decides it.
 #[endpoint(
     get = "/strict",
     version = 1,
@@ -81,7 +81,7 @@ async fn strict(State(app): State<App>) {
     app.effect();
 }
 
-/// Accepts every value as verified.
+/// A limit key that accepts every value.
 struct Tenant;
 
 impl LimitKey for Tenant {
@@ -110,7 +110,7 @@ fn api_named(name: &str, url: &str) -> Api<App> {
             ping,
             strict,
             place_scarce_order,
-            look_around,
+            get_remaining_tokens,
             list_numbers
         ],
     )
@@ -168,8 +168,8 @@ async fn a21_redis_stores_a_response_of_the_largest_size() {
             .send()
     };
     let first = send().await;
-    // If Redis is slow to store 16 MiB, the completion is repeated after the first client has its
-    // response.
+    // If Redis is slow to store 16 MiB, the completion is repeated after the first response was
+    // sent.
     let mut replay = None;
     eventually("the response is stored", async || {
         replay = Some(send().await).filter(|reply| reply.status != 409);
@@ -200,8 +200,8 @@ async fn instances_share_keys_limits_and_the_secret_of_the_store() {
     assert_eq!(app.effects(), 1);
 }
 
-/// Repeats a request until the store decides the limits. A slow reply of the store is replaced by a
-/// local decision.
+/// Repeats a request until the store decides the limits. If the store replies slowly, the instance
+/// decides locally.
 async fn until_the_store_decides(call: impl Fn() -> ClientRequest) -> ClientResponse {
     let mut response = None;
     let decides = async || {
@@ -230,10 +230,11 @@ async fn a04_keys_survive_a_change_and_a_loss_of_the_secret() {
     assert_eq!(app.effects(), 1);
 }
 
-/// The Redis key of the secret that the store keeps.
+/// The Redis key of the secret that the instances share.
 const SECRET: &str = "ap1:test:secret";
 
-/// Returns the cursor of the second page at one instance, and the status of that page at another.
+/// Returns the cursor of the second page from one instance, and the status of that page at another
+/// instance.
 async fn cursor_and_status(one: &Client, other: &Client) -> (String, u16) {
     let page = one.get("/v1/numbers").bearer(ALICE).send().await;
     let cursor = page.json()["next_cursor"]
@@ -305,7 +306,7 @@ async fn instances_on_a_cluster_share_keys_and_limits() {
     assert_eq!(app.effects(), 1);
 }
 
-/// The number of keys of a cluster that match this pattern.
+/// Returns the number of keys in a cluster that match this pattern.
 fn count(cluster: &RedisCluster, pattern: &str) -> usize {
     let keys = cluster
         .primaries()
@@ -336,8 +337,8 @@ async fn b02_limits_in_several_slots_are_decided_before_the_record_and_a_rejecti
         (send("k").await.status.as_u16(), count(&cluster, "*:i:*")),
         (201, 2)
     );
-    let replay = send("k").await;
-    assert_eq!((replay.status.as_u16(), replay.replayed()), (201, true));
+    let second = send("k").await;
+    assert_eq!((second.status.as_u16(), second.replayed()), (201, true));
     for key in ["l", "m", "k"] {
         send(key).await.problem(429, "RATE_LIMITED");
     }
@@ -346,9 +347,9 @@ async fn b02_limits_in_several_slots_are_decided_before_the_record_and_a_rejecti
         (effects + 1, 2),
         "rejected requests create no record"
     );
-    let around = client.get("/v1/around").bearer(ALICE).send().await;
+    let reply = client.get("/v1/remaining").bearer(ALICE).send().await;
     assert_eq!(
-        around.header_number("x-ratelimit-remaining"),
+        reply.header_number("x-ratelimit-remaining"),
         97,
         "two admitted orders and this request took tokens"
     );
@@ -373,7 +374,7 @@ async fn a25_a_server_that_evicts_stores_the_secret_if_eviction_is_accepted() {
 }
 
 #[tokio::test]
-async fn a12_leases_survive_an_outage_shorter_than_themselves() {
+async fn a12_a_lease_survives_an_outage_that_is_shorter_than_the_lease() {
     let redis = RedisServer::start();
     let proxy = Proxy::start(redis.address()).await;
     let app = App::default();
@@ -384,8 +385,9 @@ async fn a12_leases_survive_an_outage_shorter_than_themselves() {
     });
     app.until_held().await;
     until_renewed(&proxy).await;
-    // The pause hits the next renewal at a third of the lease, and ends well before the lease.
-    // Without a repeated renewal the lease would lapse during the sleep after it.
+    // The pause covers the next renewal, at a third of the lease, and ends well before the lease
+    // lapses. If the renewal were not repeated, the lease would lapse during the sleep after the
+    // pause.
     tokio::time::sleep(LEASE * 17 / 60).await;
     redis.pause();
     proxy.cut().await;
@@ -464,7 +466,7 @@ async fn a_failed_start_leaves_no_keys_in_the_store() {
     }
 }
 
-/// The remaining milliseconds of a key. `i64::MAX` for a key without expiry.
+/// Returns the milliseconds until a key expires, or `i64::MAX` if the key does not expire.
 fn redis_ttl(redis: &RedisServer, key: &RedisReply) -> i64 {
     let RedisReply::Bytes(key) = key else {
         panic!("{key:?}")
@@ -523,7 +525,7 @@ async fn a_value_that_cannot_be_decoded_is_a_503_without_effect() {
 }
 
 #[tokio::test]
-async fn b15_while_the_store_is_down_limited_requests_are_admitted_and_keyed_ones_are_a_503() {
+async fn b15_while_the_store_is_down_limits_admit_requests_and_requests_with_a_key_are_a_503() {
     let redis = RedisServer::start();
     let app = App::default();
     let (_server, client) = start(api(&redis.url()), &app).await;
@@ -591,8 +593,8 @@ async fn b09_the_bucket_of_a_tenant_does_not_contain_its_name() {
     for tenant in ["acme", "globex", "alice"] {
         until_the_store_decides(|| send(tenant)).await;
     }
-    // There are four buckets: three of tenants, and one of the caller, which differs from that of
-    // the tenant `alice`.
+    // There are four buckets: three of tenants, and one of the caller Alice. The bucket of the
+    // caller differs from the bucket of the tenant `alice`.
     until_the_store_decides(|| client.get("/v1/strict").bearer(ALICE)).await;
     let RedisReply::Array(keys) = redis.command(&["KEYS", "*:l:*"]) else {
         panic!("no list")

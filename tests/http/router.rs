@@ -21,7 +21,7 @@ struct App {
     db: Db,
 }
 
-impl axum::extract::FromRef<App> for Db {
+impl FromRef<App> for Db {
     fn from_ref(app: &App) -> Self {
         app.db.clone()
     }
@@ -105,7 +105,7 @@ async fn a_router_can_be_called_without_a_socket() {
     );
 }
 
-/// Counts once per key.
+/// Counts one time for each idempotency key.
 #[endpoint(post = "/count", version = 1, idempotent(anonymous))]
 async fn count(State(counter): State<Counter>) -> String {
     counter.fetch_add(1, Ordering::SeqCst).to_string()
@@ -159,7 +159,7 @@ async fn two_apis_on_one_store_share_no_keys() {
 }
 
 #[tokio::test]
-async fn a_new_title_keeps_the_keys() {
+async fn a_new_title_does_not_change_the_idempotency_keys() {
     let (store, secret) = (Store::memory(), Secret::new([7; 32]).expect("long enough"));
     let mut replayed = Vec::new();
     for title in ["Counts", "Counts, renamed"] {

@@ -8,7 +8,7 @@ use aplomb::testing::{Client, Fault, StoreOperation, TestServer};
 
 use crate::app::{ALICE, App, TestService};
 
-/// Is held by the test.
+/// Waits until the test releases it.
 #[endpoint(get = "/held")]
 async fn held(State(app): State<App>) -> &'static str {
     app.hold().await;
@@ -16,7 +16,7 @@ async fn held(State(app): State<App>) -> &'static str {
     "done"
 }
 
-/// Is held by the test beyond its deadline, under a key.
+/// Requires an idempotency key. Waits beyond its deadline until the test releases it.
 #[endpoint(post = "/held", idempotent, timeout = "20ms")]
 async fn held_keyed(State(app): State<App>) -> &'static str {
     app.hold().await;
@@ -41,7 +41,7 @@ async fn shutdown_completes_a_running_request_and_accepts_no_new_one() {
 }
 
 #[tokio::test]
-async fn a11_shutdown_waits_for_runs_under_a_key() {
+async fn a11_shutdown_waits_for_runs_with_an_idempotency_key() {
     let service = TestService::start(routes![held, held_keyed]).await;
     let reply = service
         .client
@@ -62,7 +62,7 @@ async fn a11_shutdown_waits_for_runs_under_a_key() {
     assert_eq!(service.app.effects(), 1);
 }
 
-/// Responds immediately, under a key.
+/// Requires an idempotency key. Responds immediately.
 #[endpoint(post = "/keyed", idempotent)]
 async fn keyed(State(app): State<App>) {
     app.effect();
@@ -135,7 +135,7 @@ async fn shutdown_does_not_wait_for_idle_connections() {
     service.client.get("/nowhere").send().await;
     let _silent = service.client.raw().await;
     let stopped = tokio::time::timeout(Duration::from_secs(5), service.server.stop()).await;
-    assert!(stopped.expect("at once"));
+    assert!(stopped.expect("the service stops within 5 s"));
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn shutdown_closes_connections_without_a_complete_request_head() {
     }
 }
 
-/// Returns more than the socket buffers take.
+/// Returns a body that is larger than the socket buffers.
 #[endpoint(get = "/large", public)]
 async fn large() -> String {
     "x".repeat(LARGE)

@@ -34,22 +34,22 @@ async fn limited_a() {}
 async fn limited_b() {}
 
 /// Has a named limit.
-#[endpoint(get = "/c", public, rate_limit("10/min", name = "tried", by = ip))]
+#[endpoint(get = "/c", public, rate_limit("10/min", name = "maybe_shadow", by = ip))]
 async fn limited_c() {}
 
-/// Has the same limit as a shadow.
-#[endpoint(get = "/d", public, rate_limit("10/min", name = "tried", by = ip, shadow))]
+/// Has the same limit, as a shadow limit.
+#[endpoint(get = "/d", public, rate_limit("10/min", name = "maybe_shadow", by = ip, shadow))]
 async fn limited_d() {}
 
-/// Has a limit that instances decide locally.
+/// Has a limit that an instance decides locally while the store is down.
 #[endpoint(get = "/e", public, rate_limit("10/min", name = "strict", by = ip))]
 async fn limited_e() {}
 
-/// Has the same limit with `deny`.
+/// Has the same limit with `on_error = deny`.
 #[endpoint(get = "/f", public, rate_limit("10/min", name = "strict", by = ip, on_error = deny))]
 async fn limited_f() {}
 
-/// Verifies tenants.
+/// A limit key that verifies tenants.
 struct Tenant;
 
 impl LimitKey for Tenant {
@@ -58,7 +58,7 @@ impl LimitKey for Tenant {
     }
 }
 
-/// Is another type that verifies the same values.
+/// Another limit key that verifies the same values.
 struct Region;
 
 impl LimitKey for Region {
@@ -93,7 +93,7 @@ async fn errors(api: Api<()>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_optional_path_with_other_parameters_than_its_template_is_an_error() {
+async fn an_optional_path_argument_with_other_parameters_than_the_path_is_an_error() {
     let errors = errors(Api::new("test", routes![optional])).await;
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(
@@ -167,7 +167,7 @@ async fn b17_a_named_limit_that_is_a_shadow_in_one_endpoint_only_is_a_start_erro
         panic!("{errors:?}")
     };
     assert!(error.starts_with(
-        "`limited_c` (GET /c) and `limited_d` (GET /d) declare the limit `tried` differently"
+        "`limited_c` (GET /c) and `limited_d` (GET /d) declare the limit `maybe_shadow` differently"
     ));
     assert!(
         error.ends_with(": write `shadow` in both or in neither"),
@@ -230,12 +230,12 @@ async fn an_api_name_that_is_not_a_slug_is_a_start_error_with_a_suggestion() {
     assert!(api.into_router(()).await.is_ok());
 }
 
-/// Has a limit whose full bucket takes too long.
+/// Has a limit whose bucket takes too long to refill.
 #[endpoint(get = "/rare", public, rate_limit("1/day", burst = 99999999, by = ip))]
 async fn rare() {}
 
 #[tokio::test]
-async fn a_limit_that_cannot_be_counted_is_a_start_error() {
+async fn a_limit_whose_bucket_refills_too_slowly_is_a_start_error() {
     let errors = errors(Api::new("test", routes![guarded, rare])).await;
     assert_eq!(errors.len(), 2, "{errors:?}");
     assert!(

@@ -37,7 +37,7 @@ struct Item {
 
 #[expect(
     clippy::trivially_copy_pass_by_ref,
-    reason = "the form that garde calls"
+    reason = "garde prescribes the signature"
 )]
 fn even(quantity: &u32, (): &()) -> garde::Result {
     if quantity.is_multiple_of(2) {
@@ -106,7 +106,7 @@ async fn small(Valid(Path(number)): Valid<Path<Small>>) -> String {
     number.0.to_string()
 }
 
-/// The number of effects, which is the bound of a rule below.
+/// The number of effects. A rule below uses it as its maximum.
 struct Effects(usize);
 
 impl ValidationContext<App> for Effects {

@@ -2,9 +2,9 @@
 //!
 //! - `///` and `//!` begin with a noun or a verb, not with a bare clause ("What…", "Whether…").
 //! - Names that were replaced do not come back.
-//! - Sentences over 35 words and phrases that readers stumble over are counted per file. The counts
-//!   are kept in `counts.txt` and never rise. After an improvement, `UPDATE_LANGUAGE=1` writes the
-//!   lower counts.
+//! - Sentences over 35 words, and phrases that readers stumble over, are counted per file.
+//!   `counts.txt` contains the counts, which must never rise. After an improvement, run the tests
+//!   with `UPDATE_LANGUAGE=1` to write the lower counts.
 
 mod text;
 
@@ -15,20 +15,20 @@ use std::{env, fs};
 
 use text::{Passage, Source};
 
-/// Words with which a clause begins. Documentation that begins with one of them reads as a riddle.
+/// Words that begin a clause. Documentation that begins with one of these words is hard to read.
 const CLAUSE_WORDS: &[&str] = &[
     "because", "how", "if", "of", "so", "that", "there", "those", "what", "when", "where",
     "whether", "which", "who", "whoever", "whom", "whose", "why",
 ];
 
-/// The greatest share of documented items whose documentation begins with a clause, in percent.
+/// The maximum share of documented items whose documentation begins with a clause, in percent.
 const MAX_CLAUSES: usize = 5;
 
-/// Longer sentences are counted.
+/// The maximum number of words in a sentence. Longer sentences are counted.
 const MAX_WORDS: usize = 35;
 
-/// Phrases that are counted, in lower case. `~` stands for any word that does not follow, so that
-/// `such ~as` counts "such a page" and not "such as".
+/// Phrases that are counted, in lower case. `~as` matches any word except `as`. `such ~as`
+/// therefore matches "such a page", but not "such as".
 const PHRASES: &[&str] = &[
     "are no",
     "asks",
@@ -51,7 +51,7 @@ const PHRASES: &[&str] = &[
     "whoever",
 ];
 
-/// Names that were replaced, whole words. See the unreleased section of `CHANGELOG.md`.
+/// Names that were replaced. Only whole words match. See the unreleased section of `CHANGELOG.md`.
 const OLD_NAMES: &[&str] = &[
     "Begun",
     "BothWays",
@@ -91,8 +91,8 @@ const OLD_NAMES: &[&str] = &[
     "write_off",
 ];
 
-/// Files that are not read: the list of old names above, the history that names them, and
-/// generated text.
+/// Files that are not checked: this file and the changelog, which contain the old names, and a
+/// generated file.
 const EXCLUDED: &[&str] = &[
     "CHANGELOG.md",
     "tests/language/main.rs",
@@ -105,7 +105,8 @@ fn root() -> &'static Path {
         .expect("the tests are in a folder of the repository")
 }
 
-/// The `.rs` and `.md` files of the repository, except what fixtures hold: that is users' code.
+/// Finds the `.rs` and `.md` files of the repository. Fixtures are skipped, because they contain
+/// users' code.
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder").flatten() {
         let (path, name) = (entry.path(), entry.file_name());
@@ -183,7 +184,7 @@ fn replaced_names_do_not_come_back() {
     );
 }
 
-/// What a reader stumbles over in a file.
+/// The numbers of long sentences and of phrases to avoid in a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Counts {
     long_sentences: usize,
@@ -191,7 +192,7 @@ struct Counts {
 }
 
 #[test]
-fn long_sentences_and_stumbling_blocks_never_rise() {
+fn the_counts_of_long_sentences_and_phrases_to_avoid_never_rise() {
     let path = root().join("tests/language/counts.txt");
     let (mut now, mut places) = (BTreeMap::new(), BTreeMap::new());
     for source in sources() {
@@ -224,12 +225,12 @@ fn long_sentences_and_stumbling_blocks_never_rise() {
     }
     assert!(
         risen.is_empty(),
-        "plainer words, or shorter sentences:\n{risen}"
+        "use plainer words or shorter sentences:\n{risen}"
     );
     assert_eq!(
         now,
         allowed,
-        "fewer than the counts of {}: set UPDATE_LANGUAGE=1",
+        "the counts are lower than in {}: set UPDATE_LANGUAGE=1",
         path.display()
     );
 }

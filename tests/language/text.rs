@@ -14,9 +14,9 @@ pub(crate) struct Source {
 /// A paragraph, a cell of a table, or a message.
 #[derive(Debug)]
 pub(crate) struct Passage {
-    /// The number of its first line.
+    /// The number of the first line of the passage.
     pub(crate) line: usize,
-    /// Whether it is the first paragraph of the documentation of a Rust item.
+    /// `true` if the passage is the first paragraph of the documentation of a Rust item.
     pub(crate) is_doc: bool,
     pub(crate) text: String,
 }
@@ -26,7 +26,8 @@ impl Passage {
         words(&self.text)
     }
 
-    /// The sentences. A period inside a word, as in `v1.2`, or after an abbreviation ends none.
+    /// Returns the sentences. A period inside a word, as in `v1.2`, or after an abbreviation does
+    /// not end a sentence.
     pub(crate) fn sentences(&self) -> Vec<String> {
         let mut all = vec![String::new()];
         for word in self.text.split_whitespace() {
@@ -46,7 +47,8 @@ impl Passage {
     }
 }
 
-/// The words in lower case. Code in backticks counts as one word, links by their text.
+/// Returns the words in lower case. Code in backticks counts as one word. A link counts by its
+/// text.
 pub(crate) fn words(text: &str) -> impl Iterator<Item = String> {
     let mut plain = String::new();
     for (index, part) in text.split('`').enumerate() {
@@ -68,7 +70,7 @@ pub(crate) fn words(text: &str) -> impl Iterator<Item = String> {
     all.into_iter()
 }
 
-/// The text without the targets of its links, `](target)`.
+/// Returns the text without the targets of its links, `](target)`.
 fn without_targets(text: &str) -> String {
     let mut parts = text.split("](");
     let mut plain = parts.next().unwrap_or_default().to_owned();
@@ -94,7 +96,7 @@ impl Source {
     }
 }
 
-/// The kind of a comment, by which neighbouring lines belong together.
+/// The kind of a comment. Neighbouring lines of the same kind belong together.
 #[derive(PartialEq, Clone, Copy)]
 enum Comment {
     Outer,
@@ -137,8 +139,8 @@ fn rust(content: &str) -> Vec<Passage> {
     passages
 }
 
-/// The string literals with a space in them. Documentation is an attribute here, and was read
-/// before.
+/// Collects the string literals that contain a space. Skips documentation: it is an attribute in
+/// the tokens, and was read before.
 fn messages(tokens: TokenStream, passages: &mut Vec<Passage>) {
     let mut is_attribute = false;
     for token in tokens {
@@ -172,8 +174,8 @@ fn messages(tokens: TokenStream, passages: &mut Vec<Passage>) {
     }
 }
 
-/// Splits lines of Markdown into paragraphs, items of lists and cells of tables; leaves code and
-/// headings out.
+/// Splits lines of Markdown into paragraphs, list items and table cells. Leaves out code and
+/// headings.
 fn paragraphs<'a>(lines: impl Iterator<Item = (usize, &'a str)>, is_doc: bool) -> Vec<Passage> {
     let (mut all, mut open, mut is_code): (Vec<Passage>, Option<Passage>, bool) =
         (Vec::new(), None, false);

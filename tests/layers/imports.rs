@@ -9,12 +9,13 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// A path in a source file that names an item of a module.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Import {
-    /// The importing module, from the crate's root, such as `["policies", "timeout", "stage"]`.
+    /// The path of the importing module, such as `["policies", "timeout", "stage"]`. It begins at
+    /// the crate's root.
     pub(crate) from: Vec<String>,
-    /// The imported item, from the crate's root. A name that the root re-exports is replaced with
-    /// its original path.
+    /// The path of the imported item from the crate's root. A name that the root re-exports is
+    /// replaced by its original path.
     pub(crate) to: Vec<String>,
-    /// The file, from the root of the repository, and the line.
+    /// The path of the file from the root of the repository, and the number of the line.
     pub(crate) place: (String, usize),
 }
 
@@ -30,7 +31,7 @@ impl fmt::Display for Import {
     }
 }
 
-/// All imports in the files of a crate, except those of its root and of tests.
+/// Returns all imports in the files of a crate, except the imports of its root and of tests.
 pub(crate) fn imports(repository: &Path, source: &str) -> Vec<Import> {
     let root = repository.join(source);
     let files = files(&root);
@@ -40,8 +41,8 @@ pub(crate) fn imports(repository: &Path, source: &str) -> Vec<Import> {
         .filter_map(|file| relative(file).into_iter().next())
         .collect();
     let mut exports = exports(&read(&root.join("lib.rs")));
-    // A name can be a module and a re-exported function, such as `serve`. A path through it means
-    // the module.
+    // A name such as `serve` can be both a module and a re-exported function. A path that continues
+    // after this name means the module.
     exports.retain(|name, _| !modules.contains(name));
     let mut found = Vec::new();
     for file in files {
@@ -94,7 +95,8 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The module of a file, such as `a::b` for `a/b.rs` and `a/b/mod.rs`; empty for the crate's root.
+/// Returns the module of a file, such as `a::b` for `a/b.rs` and `a/b/mod.rs`. The result for the
+/// crate's root is empty.
 fn module(file: &Path) -> Vec<String> {
     let names = file.with_extension("");
     let mut names: Vec<String> = names
@@ -105,7 +107,7 @@ fn module(file: &Path) -> Vec<String> {
     names
 }
 
-/// The names that the crate's root re-exports, with their original paths.
+/// Returns the names that the crate's root re-exports, with their original paths.
 fn exports(root: &TokenStream) -> HashMap<String, Vec<String>> {
     let mut exports = HashMap::new();
     scan(root, &[], &mut |from, to, _| {
@@ -116,8 +118,8 @@ fn exports(root: &TokenStream) -> HashMap<String, Vec<String>> {
     exports
 }
 
-/// Calls `found` with each path that begins with `crate`, `self` or `super`: the module that
-/// contains it, its names from the crate's root, and its line.
+/// Calls `found` for each path that begins with `crate`, `self` or `super`. The arguments are the
+/// module that contains the path, the names of the path from the crate's root, and its line.
 fn scan(
     tokens: &TokenStream,
     module: &[String],
@@ -133,7 +135,8 @@ fn scan(
             scan(&body, &inner, found);
             index += 3;
         } else if matches!(&trees[index], TokenTree::Punct(punct) if punct.as_char() == '$') {
-            // `$crate` in a macro is a path of the module that calls the macro.
+            // A path that begins with `$crate` in a macro belongs to the module that calls the
+            // macro.
             index += 2;
         } else if let Some((base, after)) = base_of(&trees[index..], module) {
             index += after;
@@ -141,7 +144,7 @@ fn scan(
                 found(module, to, line);
             });
         } else {
-            // Attributes are skipped: they have only documentation and names of macros.
+            // Attributes are skipped, because they contain only documentation and names of macros.
             if let TokenTree::Group(group) = &trees[index]
                 && !is_attribute(&trees[..index], group)
             {
@@ -159,7 +162,8 @@ fn is_attribute(before: &[TokenTree], group: &proc_macro2::Group) -> bool {
         && (is(last, '#') || is(last, '!') && is(before.iter().rev().nth(1), '#'))
 }
 
-/// The number of token trees of an item that is compiled only in tests; `None` for another item.
+/// Returns the number of token trees of an item that is compiled only in tests, or `None` for
+/// another item.
 fn test_item(trees: &[TokenTree]) -> Option<usize> {
     let [TokenTree::Punct(punct), TokenTree::Group(attribute), ..] = trees else {
         return None;
@@ -173,7 +177,7 @@ fn test_item(trees: &[TokenTree]) -> Option<usize> {
         return None;
     }
     // An item ends with a semicolon or with braces. A field, a variant or an arm ends with a comma,
-    // or with the end of the tokens around it.
+    // or at the end of the surrounding tokens.
     let ends = |tree: &TokenTree| match tree {
         TokenTree::Punct(punct) => matches!(punct.as_char(), ';' | ','),
         TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
@@ -201,7 +205,8 @@ fn inline_module(trees: &[TokenTree]) -> Option<(String, TokenStream)> {
     }
 }
 
-/// The module in which a path begins, and the number of token trees before its names.
+/// Returns the module in which a path begins, and the number of token trees before the names of the
+/// path.
 fn base_of(trees: &[TokenTree], module: &[String]) -> Option<(Vec<String>, usize)> {
     let mut base = match trees {
         [_, rest @ ..] if !colons(rest) => return None,
@@ -222,8 +227,8 @@ fn base_of(trees: &[TokenTree], module: &[String]) -> Option<(Vec<String>, usize
     Some((base, after))
 }
 
-/// Reads the names after `crate::`, and a list in braces if there is one; returns the number of
-/// token trees.
+/// Reads the names after `crate::`, and a list in braces if there is one. Returns the number of
+/// token trees that were read.
 fn path(trees: &[TokenTree], base: &[String], found: &mut impl FnMut(&[String], usize)) -> usize {
     let mut to = base.to_vec();
     let mut index = 0;
@@ -247,7 +252,7 @@ fn path(trees: &[TokenTree], base: &[String], found: &mut impl FnMut(&[String], 
                 }
                 return index + 1;
             }
-            // `use a::*`, or generic arguments, which `scan` reads separately.
+            // This is `use a::*`, or generic arguments, which `scan` reads separately.
             Some(tree) => {
                 line = tree.span().start().line;
                 break;
@@ -280,7 +285,7 @@ mod tests {
 
     use super::*;
 
-    /// The imports in a text of the module `a::b`, with their lines.
+    /// Returns the imports in a text of the module `a::b`, with their lines.
     fn found(text: &str) -> Vec<String> {
         let module = ["a", "b"].map(str::to_owned);
         let mut found = Vec::new();

@@ -34,7 +34,7 @@ const LAYERS: &[&[&str]] = &[
     &["api"],
     &["serve"],
     &["cli"],
-    // The imports of users, and the test kit.
+    // The imports for users, and the test kit.
     &["prelude", "testing"],
 ];
 
@@ -46,13 +46,14 @@ fn runtime_imports() -> Vec<Import> {
         .parent()
         .expect("the tests are a folder of the repository");
     let imports = imports(repository, "runtime/src");
-    // The runtime has more imports. Fewer mean that the parser misses some, and then the tests
-    // below prove nothing.
+    // The runtime has more than 500 imports. If fewer are found, the parser misses some, and the
+    // tests below prove nothing.
     assert!(imports.len() > 500, "found only {} imports", imports.len());
     imports
 }
 
-/// The module of a path. `spec`, which has a field for each policy, counts as `policies`.
+/// Returns the module of a path. The module `spec`, which has a field for each policy, counts as
+/// `policies`.
 fn module(path: &[String]) -> &str {
     match path.first().map(String::as_str) {
         Some("spec") => "policies",
@@ -72,7 +73,7 @@ fn names_a_module(import: &Import) -> bool {
     }) && !(import.to.len() == 1 && layer(module(&import.to)).is_none())
 }
 
-/// The shortest path of imports from one module to another.
+/// Returns the shortest path of imports from one module to another.
 fn shortest_path(from: &str, to: &str, edges: &BTreeSet<(&str, &str)>) -> Option<Vec<String>> {
     let mut paths = vec![vec![from]];
     let mut seen = BTreeSet::from([from]);

@@ -44,7 +44,7 @@ fn make_payment(new: &NewPayment) -> Created<Payment> {
     Created::new(payment).with_location(location)
 }
 
-/// The target of the `Location` of a payment. No run requests it.
+/// Is the target of the `Location` of a payment. The benchmark never requests it.
 #[endpoint(get = "/payments/{id}", version = 1)]
 async fn get_payment(Path(_): Path<Id<Payment>>) -> NoContent {
     NoContent

@@ -1,4 +1,5 @@
-//! The load generator: each connection sends its next request after the response to the last one.
+//! The load generator: each connection sends its next request when it has received the response to
+//! the last one.
 
 use core::time::Duration;
 use std::io;
@@ -35,7 +36,7 @@ enum Keys {
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Summary {
     requests: u64,
-    /// The number of responses that differ from those that the plan expects.
+    /// The number of responses that differ from the response that the plan expects.
     unexpected: u64,
     seconds: f64,
 }
@@ -47,7 +48,8 @@ struct ResponseHead {
     replayed: bool,
 }
 
-/// The number of keys that a replay uses: those of the first requests with new keys.
+/// The number of keys in a run of replays. They are the keys of the first requests of a run with
+/// new keys.
 const REPLAYED_KEYS: u64 = 64;
 
 const PAYMENT: &str = r#"{"from":"acc_01HZQK7P3WVXBN4Y9MRDTJC8E6","to":"acc_01HZQK7P3WVXBN4Y9MRDTJC8E7","amount":1250}"#;
@@ -158,7 +160,7 @@ async fn read_more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<(
     }
 }
 
-/// Parses the head of a response; returns its checked parts and the length of the body.
+/// Parses the head of a response. Returns its checked parts and the length of the body.
 fn parse_head(head: &str) -> Option<(ResponseHead, usize)> {
     let mut lines = head.split("\r\n");
     let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;

@@ -1,9 +1,9 @@
 //! An endpoint with idempotency keys and a rate limit on Redis, declared with Aplomb and written by
 //! hand, and a load generator that compares them.
 //!
-//! `redis.py` runs this program. `payments_redis aplomb <redis-url>` and `payments_redis by-hand
-//! <redis-url>` serve the endpoint and print their address. `payments_redis load …` sends requests
-//! to one of them.
+//! `redis.py` runs this program. `payments_redis aplomb <redis-url>` serves the endpoint that is
+//! declared with Aplomb, and prints its address. `payments_redis by-hand <redis-url>` serves the
+//! endpoint that is written by hand. `payments_redis load …` sends requests to an address.
 
 mod by_hand;
 mod declared;

@@ -22,13 +22,13 @@ impl App {
         Self::start(env!("CARGO_BIN_EXE_existing_axum"))
     }
 
-    /// Sends a request; returns the status line and the body of the response.
+    /// Sends a request. Returns the status line and the body of the response.
     async fn status_and_body(&self, request: &str, fields: &str, body: &str) -> (String, String) {
         let (head, body) = self.head_and_body(request, fields, body).await;
         (head.lines().next().unwrap_or_default().to_owned(), body)
     }
 
-    /// Sends a request; returns the head of the response, without its date, and the body.
+    /// Sends a request. Returns the head of the response, without its date, and the body.
     async fn head_and_body(&self, request: &str, fields: &str, body: &str) -> (String, String) {
         let length = body.len();
         let common_fields =
@@ -55,11 +55,11 @@ impl App {
 const ADA: &str = "authorization: Bearer token-of-ada\r\n";
 const KEY: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
 
-/// Applies `leave.patch` to a copy and compiles it, in the target directory of the workspace: the
-/// dependencies are compiled there already.
+/// Copies the app, applies `leave.patch` to the copy, and compiles it. The copy uses the target
+/// directory of the workspace, because the dependencies are compiled there already.
 fn build_without_aplomb() -> PathBuf {
     let example = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("existing_axum_left");
+    let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("existing_axum_without_aplomb");
     // Removes the copy of an earlier run. There may be no copy.
     let _ = fs::remove_dir_all(&copy);
     fs::create_dir_all(copy.join("src")).expect("a folder");
@@ -80,13 +80,15 @@ fn build_without_aplomb() -> PathBuf {
     build(&copy)
 }
 
-/// Makes the copy a workspace of its own, with the versions of dependencies that are compiled
-/// already.
+/// Makes the copy a separate workspace, with the dependency versions that are compiled already.
 fn make_own_workspace(copy: &Path, example: &Path) {
-    let manifest = fs::read_to_string(copy.join("Cargo.toml")).expect("its manifest");
+    let manifest = fs::read_to_string(copy.join("Cargo.toml")).expect("the manifest of the copy");
     assert!(!manifest.contains("aplomb"), "{manifest}");
     let manifest = manifest
-        .replace("name = \"existing_axum\"", "name = \"existing_axum_left\"")
+        .replace(
+            "name = \"existing_axum\"",
+            "name = \"existing_axum_without_aplomb\"",
+        )
         .replace("[lints]\nworkspace = true", "[workspace]");
     fs::write(copy.join("Cargo.toml"), manifest).expect("written");
     fs::copy(example.join("../../Cargo.lock"), copy.join("Cargo.lock")).expect("a copy");
@@ -99,10 +101,10 @@ fn build(copy: &Path) -> PathBuf {
     let cargo = Program::new(env!("CARGO")).args(["build", "--offline", "--target-dir"]);
     let output_text = run(cargo.arg(target).current_dir(copy));
     assert!(!output_text.contains("warning"), "{output_text}");
-    target.join("debug/existing_axum_left")
+    target.join("debug/existing_axum_without_aplomb")
 }
 
-/// Runs a program, which must succeed; returns its output.
+/// Runs a program and returns its output. Panics if the program fails.
 #[track_caller]
 fn run(program: Program) -> String {
     let output = program.run();
@@ -112,16 +114,16 @@ fn run(program: Program) -> String {
     output_text
 }
 
-/// Runs all comparisons in one test, because each test would compile the copy.
+/// Runs all comparisons in one test, because each separate test would compile the copy.
 #[tokio::test]
-async fn the_app_with_and_without_aplomb_responds_alike() {
+async fn the_app_responds_identically_with_and_without_aplomb() {
     let (with_aplomb, without_aplomb) = (App::with_aplomb(), App::start(build_without_aplomb()));
-    other_endpoints_respond_alike(&with_aplomb, &without_aplomb).await;
-    adopted_endpoints_respond_alike_without_a_retry(&with_aplomb, &without_aplomb).await;
-    a_retried_order_is_one_order_only_with_aplomb(&with_aplomb, &without_aplomb).await;
+    other_endpoints_respond_identically(&with_aplomb, &without_aplomb).await;
+    adopted_endpoints_respond_identically_without_a_retry(&with_aplomb, &without_aplomb).await;
+    a_retry_creates_a_second_order_only_without_aplomb(&with_aplomb, &without_aplomb).await;
 }
 
-async fn other_endpoints_respond_alike(with_aplomb: &App, without_aplomb: &App) {
+async fn other_endpoints_respond_identically(with_aplomb: &App, without_aplomb: &App) {
     for (request, fields) in [
         ("GET /", ""),
         ("GET /books", ""),
@@ -149,7 +151,10 @@ async fn other_endpoints_respond_alike(with_aplomb: &App, without_aplomb: &App) 
     }
 }
 
-async fn adopted_endpoints_respond_alike_without_a_retry(with_aplomb: &App, without_aplomb: &App) {
+async fn adopted_endpoints_respond_identically_without_a_retry(
+    with_aplomb: &App,
+    without_aplomb: &App,
+) {
     for app in [with_aplomb, without_aplomb] {
         let created = app.order(KEY).await;
         assert_eq!(created.0, "HTTP/1.1 201 Created");
@@ -178,8 +183,12 @@ async fn adopted_endpoints_respond_alike_without_a_retry(with_aplomb: &App, with
     );
 }
 
-/// Sends the request of `adopted_endpoints_respond_alike_without_a_retry` again, with the same key.
-async fn a_retried_order_is_one_order_only_with_aplomb(with_aplomb: &App, without_aplomb: &App) {
+/// Sends the request of `adopted_endpoints_respond_identically_without_a_retry` again, with the
+/// same key.
+async fn a_retry_creates_a_second_order_only_without_aplomb(
+    with_aplomb: &App,
+    without_aplomb: &App,
+) {
     for (app, id) in [(with_aplomb, "\"id\":1"), (without_aplomb, "\"id\":2")] {
         let (status, body) = app.order(KEY).await;
         assert_eq!(status, "HTTP/1.1 201 Created");

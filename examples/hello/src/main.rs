@@ -27,8 +27,8 @@ async fn hello(Path(name): Path<String>) -> Json<Greeting> {
     })
 }
 
-/// Counts a visit, once for each `Idempotency-Key`. Without authentication, anonymous clients need
-/// permission to use keys: `anonymous`.
+/// Counts one visit for each `Idempotency-Key`. The API has no authentication, so `anonymous` lets
+/// its clients use keys.
 #[endpoint(post = "/visits", version = 1, idempotent(anonymous))]
 async fn visit(State(visits): State<Visits>) -> Created<Visit> {
     Created::new(Visit {

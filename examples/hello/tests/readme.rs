@@ -1,4 +1,4 @@
-//! The responses that the README shows, from the running program.
+//! Tests that the running program sends the responses that the README shows.
 
 use aplomb::testing::{ClientResponse, Process, Program};
 use serde_json::json;

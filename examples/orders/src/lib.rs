@@ -156,7 +156,7 @@ pub async fn list_orders(
     Ok(page.page(orders, |order: &Order| NewestFirst { id: order.id }))
 }
 
-/// Answers 200 while the database can be read.
+/// Returns 200 while the database can be read.
 #[endpoint(get = "/health", public)]
 pub async fn health(State(app): State<App>) -> Result<&'static str, OrderError> {
     sqlx::query("SELECT 1").execute(&app.database).await?;

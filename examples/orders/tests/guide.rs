@@ -1,5 +1,5 @@
-//! The guide's page "Start a service" shows this service: every block of Rust on the page is in one of
-//! its files, and every file is on the page.
+//! Tests the guide's page "Start a service". Every block of Rust on the page is in a file of this
+//! service, and every file is on the page.
 
 use std::fs;
 use std::path::Path;
@@ -37,7 +37,8 @@ fn the_page_shows_the_files_of_this_service() {
     );
 }
 
-/// The path of Aplomb differs: the project of the page is beside the repository, this one is inside.
+/// The path of Aplomb differs. The project on the page is beside the repository, and this example
+/// is inside the repository.
 #[test]
 fn the_page_names_the_dependencies_of_this_service() {
     let (page, manifest) = (read("../../docs/guide/start.md"), read("Cargo.toml"));
@@ -55,7 +56,7 @@ fn the_page_names_the_dependencies_of_this_service() {
     }
 }
 
-/// The names and versions of the dependencies, without Aplomb.
+/// Returns the names and versions of the dependencies, without Aplomb.
 fn dependencies(manifest: &str) -> Vec<(&str, &str)> {
     let (_, dependencies) = manifest
         .split_once("[dependencies]")

@@ -21,7 +21,7 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 pub struct App {
     /// The accounts and the payments.
     pub ledger: Ledger,
-    /// Removes the temporary ledger with the last clone.
+    /// Removes the temporary ledger when the last clone is dropped.
     _temporary: Option<Arc<TempDir>>,
 }
 
@@ -55,7 +55,8 @@ impl App {
         }
     }
 
-    /// Opens the ledger at the path in `PAYMENTS_DB`, or a temporary one if that is not set.
+    /// Opens the ledger at the path in `PAYMENTS_DB`, or a temporary ledger if the variable is not
+    /// set.
     ///
     /// # Errors
     ///
@@ -94,8 +95,9 @@ impl App {
     }
 }
 
-/// The absolute path of the setting. Two forms that `SQLite` accepts are rejected. `:memory:` is a
-/// separate database for each connection of a pool, and a URL is not a path.
+/// Returns the absolute path of the setting. Rejects two forms that `SQLite` accepts: `:memory:`,
+/// because each connection of a pool would have a separate database, and a URL, because it is not a
+/// path.
 fn parse_path(value: &OsStr) -> Result<PathBuf, Cause> {
     let is_url_or_memory = value.to_str().is_some_and(|text| {
         [":memory:", "sqlite:", "file:"]
@@ -126,7 +128,7 @@ mod tests {
         let text = directory.path().join("notes.txt");
         std::fs::write(
             &text,
-            // Longer than the header of a database, 100 bytes.
+            // The text is longer than the header of a database, which has 100 bytes.
             "a text, and not a database. ".repeat(20),
         )
         .expect("written");

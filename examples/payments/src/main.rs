@@ -16,7 +16,8 @@ fn main() -> ExitCode {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .init();
-    // The counts of deprecated calls are printed after the API has been served, so they outlive it.
+    // `main` prints the counts of deprecated calls after the API has stopped, so it keeps a handle
+    // to them.
     let mut deprecated_calls = None;
     let make_api = || {
         let api = Api::new("payments", payments::api::routes())

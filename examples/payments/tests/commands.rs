@@ -8,7 +8,7 @@ use std::process::Output;
 use aplomb::testing::Program;
 use serde_json::Value;
 
-/// The service with these settings, and without settings from the environment of the test.
+/// Returns the service with these settings, and without settings from the environment of the test.
 fn payments(arguments: &[&str], settings: &[(&str, &str)]) -> Program {
     Program::new(env!("CARGO_BIN_EXE_payments"))
         .without_env("PAYMENTS_DB")
@@ -71,7 +71,7 @@ const INVALID_SETTINGS: [(&str, &str, &str); 6] = [
     ),
 ];
 
-/// A setting without which `check` warns.
+/// A setting that `check` warns about if it is missing.
 const SECRET_SETTING: (&str, &str) = ("APLOMB_SECRET", "a secret for tests, of 32 bytes or more");
 
 #[test]
@@ -253,7 +253,7 @@ fn check_warns_of_unsafe_defaults() {
 }
 
 #[tokio::test]
-async fn check_warns_of_a_store_without_a_log_and_of_keys_without_a_limit() {
+async fn check_warns_of_a_store_that_can_lose_data_and_of_keys_without_a_limit() {
     let redis = aplomb::testing::RedisServer::start_with(&["--appendonly", "no"]);
     let Printed {
         code,

@@ -9,7 +9,7 @@ fn start() -> Process {
     program().start()
 }
 
-/// The service, on a free port and with a temporary ledger.
+/// Returns the service, with a free port and a temporary ledger.
 fn program() -> Program {
     Program::new(env!("CARGO_BIN_EXE_payments")).without_env("PAYMENTS_DB")
 }
@@ -22,7 +22,7 @@ fn errors(output: &Output) -> Vec<String> {
     assert_eq!(
         output.status.code(),
         Some(2),
-        "the exit code of a start with invalid settings"
+        "the exit code for invalid settings"
     );
     let text = String::from_utf8(output.stderr.clone()).expect("UTF-8");
     text.lines()
@@ -32,7 +32,7 @@ fn errors(output: &Output) -> Vec<String> {
 }
 
 #[test]
-fn payments_through_broken_connections_are_made_once() {
+fn payments_through_broken_connections_are_made_only_once() {
     let payments = if runs_faults() { "90" } else { "30" };
     for seed in seeds() {
         let service = start();
@@ -53,7 +53,7 @@ fn payments_through_broken_connections_are_made_once() {
 }
 
 #[test]
-fn payments_are_made_once_or_unknown_while_instances_are_killed_and_redis_hangs() {
+fn payments_are_made_only_once_or_are_unknown_while_instances_are_killed_and_redis_hangs() {
     for seed in seeds() {
         let service = [
             "--instances",
@@ -73,8 +73,8 @@ fn payments_are_made_once_or_unknown_while_instances_are_killed_and_redis_hangs(
     }
 }
 
-/// The seeds of the script: one, or five with `./test.sh --faults` (`FAULTS`). The script does the
-/// same with the same seed.
+/// Returns the seeds of the script: one seed, or five seeds with `./test.sh --faults` (`FAULTS`).
+/// With the same seed, the script does the same.
 fn seeds() -> core::ops::Range<u32> {
     if runs_faults() { 1..6 } else { 7..8 }
 }
@@ -83,7 +83,7 @@ fn runs_faults() -> bool {
     std::env::var_os("FAULTS").is_some()
 }
 
-/// Runs the script that makes payments and breaks connections or instances; returns its output.
+/// Runs the script that makes payments and breaks connections or instances. Returns its output.
 fn retry_client(arguments: &[&str]) -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/retry_client.py");
     let output = Program::new("python3").arg(script).args(arguments).run();
@@ -97,7 +97,7 @@ fn retry_client(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn the_start_lists_the_endpoints() {
+fn the_service_lists_its_endpoints_at_start() {
     let service = start();
     let output = service.stdout();
     for expected in ["Payments", "POST   /v1/payments ", "GET    /v1/health "] {
@@ -131,8 +131,9 @@ async fn a_running_request_gets_its_response_after_sigterm() {
     assert_eq!(service.wait().code(), Some(0));
 }
 
-/// Waits until the service has read the bytes of earlier connections. It accepts connections in
-/// order, so after a response on a later connection it has accepted the earlier ones.
+/// Waits until the service has read the bytes of earlier connections. The service accepts
+/// connections in order. When it responds on a later connection, it has accepted the earlier
+/// connections.
 async fn until_earlier_bytes_are_read(client: &Client) {
     let client = client.clone().without_reuse();
     for _ in 0..3 {
@@ -225,7 +226,8 @@ async fn operators_can_change_limits_by_name() {
     }
 }
 
-/// Sends a payment without members; returns the response, which counts for the limit.
+/// Sends a payment without members. The response is an error, but the request takes a token of the
+/// limit.
 async fn payment(client: &Client) -> ClientResponse {
     let request = client
         .post("/v1/payments")
@@ -283,7 +285,7 @@ fn empty_api_keys_are_an_error() {
 }
 
 #[test]
-fn a_signal_right_after_the_start_is_a_graceful_shutdown() {
+fn a_signal_right_after_the_start_causes_a_graceful_shutdown() {
     for _ in 0..10 {
         let mut service = start();
         service.terminate();

@@ -9,7 +9,7 @@ use aplomb::policies::idempotency::{
 use aplomb::store::{EncryptedRecords, RedisConfig, RedisStore};
 use aplomb::testing::{Program, RedisServer};
 
-/// Runs `payments records resolve` with this Redis; returns the exit code and the output.
+/// Runs `payments records resolve` with this Redis. Returns the exit code and the output.
 fn resolve(redis: &RedisServer, arguments: &[&str]) -> (i32, String) {
     resolve_with(redis, arguments, &[])
 }

@@ -6,8 +6,8 @@ use plotters::prelude::*;
 
 use crate::run::Line;
 
-/// Grey for the sent requests, and a colour for each algorithm. The colours can be distinguished
-/// with every colour vision (Okabe and Ito).
+/// The colours of the lines: grey for the sent requests, and one colour for each algorithm. People
+/// with any kind of colour vision can distinguish them (Okabe and Ito).
 const COLOURS: [RGBColor; 5] = [
     RGBColor(150, 150, 150),
     RGBColor(0, 114, 178),
@@ -63,7 +63,7 @@ pub(crate) fn draw(lines: &[Line]) -> Result<String, Box<dyn Error>> {
     Ok(svg)
 }
 
-/// The corners of a line that rises by one at each moment, within the plot.
+/// Returns the corners of a line that rises by one at each moment, within the plot.
 fn steps(moments: &[f64]) -> Vec<(f64, f64)> {
     let mut corners = vec![(0.0, 0.0)];
     let mut count = 0.0;

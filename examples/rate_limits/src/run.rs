@@ -1,4 +1,4 @@
-//! The same requests, decided by each algorithm.
+//! Sends the same requests to a limit with each algorithm.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -17,7 +17,8 @@ pub(crate) struct Line {
 const SECOND: Duration = Duration::from_secs(1);
 const LIMIT: u64 = 10;
 
-/// The line of all sent requests, and one line per algorithm with the requests that it admitted.
+/// Returns the line of all sent requests, and one line for each algorithm with the requests that it
+/// admitted.
 pub(crate) async fn all_lines() -> Result<Vec<Line>, StoreError> {
     let quotas = [
         ("token bucket, burst 10", Quota::new(LIMIT, SECOND, LIMIT)),
@@ -41,15 +42,15 @@ pub(crate) async fn all_lines() -> Result<Vec<Line>, StoreError> {
     Ok(lines)
 }
 
-/// The times of the requests: 40 per second from 0.55 s to 2 s, which is four times the limit, and
-/// 5 per second from 3 s to 5 s.
+/// Returns the times of the requests: 40 per second from 0.55 s to 2 s, which is four times the
+/// limit, and 5 per second from 3 s to 5 s.
 fn arrivals() -> impl Iterator<Item = Duration> {
     let rush = (22..80).map(|number| Duration::from_millis(25 * number));
     rush.chain((15..25).map(|number| Duration::from_millis(200 * number)))
 }
 
-/// The times at which a limit admits requests. A leaky bucket queues a request, so its time is the
-/// end of the queue.
+/// Returns the times at which a limit admits requests. A leaky bucket queues a request, so the time
+/// of the request is the end of its wait in the queue.
 async fn admission_times(quota: Quota) -> Result<Vec<f64>, StoreError> {
     let clock = TestClock::new();
     let (start, limits) = (

@@ -13,7 +13,7 @@ use crate::expand::{allowed, scope};
 use crate::parse::{Item, arguments, items, split};
 use crate::policies::crate_path::CratePath;
 
-/// The expansion of a derive: the generated code, then the errors.
+/// Expands a derive into the generated code and the errors.
 fn expanded(
     item: TokenStream,
     generate: fn(TokenStream, &Sink<'_>) -> Option<TokenStream>,
@@ -24,7 +24,8 @@ fn expanded(
     output
 }
 
-/// Puts the generated items into a scope, with the lints that the item allows anywhere.
+/// Puts the generated items into a scope, with the `#[allow]` attributes of the item, its variants
+/// and its fields.
 fn in_scope(input: &DeriveInput, path: &CratePath, items: &TokenStream) -> TokenStream {
     let mut attributes = input.attrs.clone();
     let fields = match &input.data {
@@ -77,7 +78,7 @@ fn is_crate_path(part: &TokenStream) -> bool {
     matches!(part.clone().into_iter().next(), Some(TokenTree::Ident(word)) if word == "crate")
 }
 
-/// Reports `crate = path` on a field or variant. [`take_crate_path`] has removed it from the item itself.
+/// Reports `crate = path` on a field or variant. [`take_crate_path`] has removed it from the item.
 fn is_misplaced_crate_path(item: &Item, name: &str, sink: &Sink<'_>) -> bool {
     match item {
         Item::Option(option) if option.name() == "crate" => {
@@ -91,8 +92,8 @@ fn is_misplaced_crate_path(item: &Item, name: &str, sink: &Sink<'_>) -> bool {
     }
 }
 
-/// The items of all `#[name(…)]` among the attributes, or `None` if there is no such attribute.
-/// `#[name]` and `#[name = …]` are reported.
+/// Returns the items of all `#[name(…)]` among the attributes, or `None` if there is no such
+/// attribute. Reports `#[name]` and `#[name = …]`.
 pub(crate) fn attribute_items(
     attributes: &[Attribute],
     name: &str,

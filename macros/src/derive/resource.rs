@@ -9,7 +9,7 @@ use crate::errors::Sink;
 use crate::parse::Options;
 
 const EXAMPLE: &str = "#[resource(prefix = \"pay\")]";
-/// The longest prefix in characters.
+/// The maximum length of a prefix in characters.
 const MAX_LENGTH: usize = 31;
 
 /// Expands the derive.
@@ -20,7 +20,8 @@ pub(crate) fn derive(item: TokenStream) -> TokenStream {
 fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
     let mut input: DeriveInput = sink.take(syn::parse2(item))?;
     let path = take_crate_path(&mut input.attrs, "resource", sink);
-    // After an error the prefix is empty, so that code that uses the type gives no further errors.
+    // After an error the prefix is empty, so that the compiler reports no further errors in code
+    // that uses the type.
     let prefix = prefix(&input, sink).unwrap_or_default();
     let name = &input.ident;
     let (generics, arguments, bounds) = input.generics.split_for_impl();

@@ -192,7 +192,7 @@ fn a_key_of_a_cursor() {
     insta::assert_snapshot!(expansion);
 }
 
-/// The expansion of an endpoint with this body, which may be incomplete.
+/// Returns the expansion of an endpoint with this body, which may be incomplete.
 fn with_body(body: &str) -> String {
     let body: TokenStream = body.parse().expect("tokens");
     let item = quote! {
@@ -201,10 +201,10 @@ fn with_body(body: &str) -> String {
     endpoint(quote!(get = "/orders/{id}"), item).to_string()
 }
 
-/// An editor expands a function while its body is incomplete. The item stays as it is, the
-/// generated code is that of a complete body, and the macro reports no error.
+/// An editor expands a function while its body is incomplete. The item stays unchanged, the
+/// generated code equals the code for a complete body, and the macro reports no error.
 #[test]
-fn a_half_typed_body_keeps_the_expansion() {
+fn an_incomplete_body_does_not_change_the_expansion() {
     let complete = with_body("find(app, id)");
     let generated = complete
         .split_once("find (app , id) }")
@@ -239,9 +239,10 @@ fn a_half_typed_body_as_it_is_expanded() {
     insta::assert_snapshot!(format!("{item}app . }}\n{}", prettyplease::unparse(&file)));
 }
 
-/// An incomplete attribute gives one error, and keeps the item, the type of its name and its link.
+/// An incomplete attribute causes one error. The expansion still contains the item, the type with
+/// its name, and its link.
 #[test]
-fn a_half_typed_attribute_keeps_the_item_and_its_names() {
+fn an_incomplete_attribute_keeps_the_item_and_its_names() {
     let incomplete = [
         (
             quote!(get = "/orders/{id}", rate_li),
@@ -309,7 +310,7 @@ fn a_half_typed_list_of_routes_keeps_the_other_entries() {
 
 /// An editor expands an attribute before the signature of its function is complete.
 #[test]
-fn a_half_typed_signature_keeps_the_item_and_its_names() {
+fn an_incomplete_signature_keeps_the_item_and_its_names() {
     let text = endpoint(
         quote!(get = "/orders/{id}"),
         quote!(pub async fn order(id: ) -> Json<Order> {}),

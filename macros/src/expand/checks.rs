@@ -1,16 +1,17 @@
-//! The checks of arguments and result that need no state, each at its own type.
+//! The checks of arguments and result that do not need the state. Each error is reported at the
+//! type.
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{PathSegment, Type};
+use syn::{GenericArgument, PathArguments, PathSegment, Type};
 
 use super::call_at;
 use crate::policies::Endpoint;
 
-/// The check of the last argument of a GET.
+/// The function that checks the last argument of a GET.
 const GET: &str = "assert_get_argument";
 
-/// The checks, as statements.
+/// Generates the checks, as statements.
 pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
     let mut checks = arguments(endpoint);
     checks.extend(endpoint.function.named_result().map(check_result));
@@ -30,11 +31,11 @@ fn arguments(endpoint: &Endpoint<'_>) -> TokenStream {
     arguments.iter().enumerate().filter_map(one).collect()
 }
 
-/// The check of an argument, with as few probes as its type allows.
+/// Generates the check of an argument, with as few probes as its type allows.
 ///
 /// The name of the type only selects the probes. `State` always depends on the state, so it has no
-/// check. The bound of `Valid` can depend on the state. A type without parameters has no content,
-/// except the request, which matters only as the last argument of a GET.
+/// check. The bound of `Valid` can depend on the state. A type without parameters has no content.
+/// The only exception is the request, which matters only as the last argument of a GET.
 fn check_argument(ty: &Type, function: &str) -> Option<TokenStream> {
     if is_state(ty) {
         return None;
@@ -63,12 +64,44 @@ fn check_result(ty: &Type) -> TokenStream {
     call_at(ty, "assert_response", &facts)
 }
 
-/// Returns true for an argument that is written `State<…>`.
-pub(super) fn is_state(ty: &Type) -> bool {
+fn is_state(ty: &Type) -> bool {
     last_segment(ty).is_some_and(|last| last.ident == "State")
 }
 
-/// The last name of a type's path, with its parameters.
+/// Returns the marker of an extractor that can depend on the state, if its name determines the marker.
+pub(super) fn known_marker(ty: &Type) -> Option<&'static str> {
+    let last = last_segment(ty)?;
+    match last.ident.to_string().as_str() {
+        "State" | "Extension" => Some("InHead"),
+        "Valid" => match first_parameter(last)
+            .and_then(last_segment)?
+            .ident
+            .to_string()
+            .as_str()
+        {
+            "Json" => Some("InBody"),
+            "Path" | "Query" => Some("InHead"),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Returns the first type parameter of a segment.
+fn first_parameter(segment: &PathSegment) -> Option<&Type> {
+    let PathArguments::AngleBracketed(parameters) = &segment.arguments else {
+        return None;
+    };
+    parameters
+        .args
+        .iter()
+        .find_map(|parameter| match parameter {
+            GenericArgument::Type(ty) => Some(ty),
+            _ => None,
+        })
+}
+
+/// Returns the last name of a type's path, with its parameters.
 fn last_segment(ty: &Type) -> Option<&PathSegment> {
     match ty {
         Type::Path(ty) => ty.path.segments.last(),

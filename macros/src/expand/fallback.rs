@@ -7,10 +7,12 @@ use syn::{FnArg, Type};
 
 use super::spec::id;
 use super::{generated_visibility, in_scope, type_item};
+use crate::names;
 use crate::policies::Endpoint;
 
-/// The stubs. A method has none, because an `impl` block cannot contain them. A function with a second
-/// `#[endpoint]` has none either, because the second one expands to the items.
+/// Generates the stubs. A method has no stubs, because an `impl` block cannot contain them. A
+/// function with a second `#[endpoint]` has none either, because the second attribute expands to
+/// the items.
 pub(crate) fn fallback(endpoint: &Endpoint<'_>) -> TokenStream {
     let is_receiver = |argument: &FnArg| matches!(argument, FnArg::Receiver(_));
     if endpoint.function.signature.inputs.iter().any(is_receiver)
@@ -18,8 +20,8 @@ pub(crate) fn fallback(endpoint: &Endpoint<'_>) -> TokenStream {
     {
         return TokenStream::new();
     }
-    let (name, names) = (endpoint.name(), &endpoint.function.names);
-    let (api, ty) = (names.name("S"), names.name("T"));
+    let name = endpoint.name();
+    let (api, ty) = (names::name("S"), names::name("T"));
     let (id, spec, uri) = (id(endpoint), spec(endpoint), uri(endpoint));
     let items = quote! {
         #[automatically_derived]
@@ -50,7 +52,7 @@ pub(crate) fn fallback(endpoint: &Endpoint<'_>) -> TokenStream {
     output
 }
 
-/// A specification without a path, which all comparisons ignore.
+/// Generates a specification without a path, which all comparisons ignore.
 fn spec(endpoint: &Endpoint<'_>) -> TokenStream {
     let name = endpoint.function.name();
     let method = Ident::new("Get", Span::mixed_site());
@@ -59,7 +61,7 @@ fn spec(endpoint: &Endpoint<'_>) -> TokenStream {
 
 fn uri(endpoint: &Endpoint<'_>) -> TokenStream {
     let visibility = generated_visibility(&endpoint.function.visibility);
-    let read = endpoint.function.names.name("Parameters");
+    let read = names::name("Parameters");
     let parameters = match endpoint.spec.route.path() {
         Some(path) => !path.parameters().is_empty(),
         None => endpoint.function.arguments().into_iter().any(is_path),
@@ -76,8 +78,8 @@ fn uri(endpoint: &Endpoint<'_>) -> TokenStream {
     }
 }
 
-/// Returns true if the argument is written `Path<…>`. Without a path this is the only sign that the
-/// endpoint has path parameters.
+/// Returns true if the type of the argument is written `Path<…>`. Without a path, only this type
+/// shows that the endpoint has path parameters.
 fn is_path(argument: &Type) -> bool {
     match argument {
         Type::Path(ty) => ty

@@ -1,12 +1,13 @@
-//! `uri`: the typed link of an endpoint.
+//! `uri`: the link of an endpoint, with the types of its path parameters.
 
 use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::generated_visibility;
+use crate::names;
 use crate::policies::Endpoint;
 
-/// The function `uri` of the type.
+/// Generates the function `uri` of the type.
 pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
     let type_name = endpoint.name();
     let path = endpoint
@@ -37,16 +38,15 @@ fn plain(endpoint: &Endpoint<'_>) -> TokenStream {
     }
 }
 
-/// `uri` with path parameters: those that the `Path` argument of the endpoint reads. The compiler finds
-/// that argument, at any position and through a type alias.
+/// Generates `uri` with the path parameters that the `Path` argument of the endpoint reads. The
+/// compiler finds that argument, at any position and through a type alias.
 ///
-/// The arguments are in a bound, where a private type is only a lint, which the function has as well.
-/// In an associated type a private type would be an error.
+/// The arguments are in a bound. A private type in a bound causes only a lint, which the function
+/// causes as well. In an associated type, a private type would be an error.
 fn typed(endpoint: &Endpoint<'_>) -> TokenStream {
     let visibility = generated_visibility(&endpoint.function.visibility);
-    let names = &endpoint.function.names;
-    let (index, read) = (names.name("Index"), names.name("Parameters"));
-    let parameters = names.name("parameters");
+    let (index, read) = (names::name("Index"), names::name("Parameters"));
+    let parameters = names::name("parameters");
     let arguments = endpoint.function.arguments();
     let list = arguments
         .iter()

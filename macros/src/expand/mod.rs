@@ -1,4 +1,4 @@
-//! From the validated model to code.
+//! Generates code from the validated model.
 //!
 //! - Paths are absolute, or begin with `__aplomb`, the name of the runtime in the scope of the
 //!   generated code (`scope.rs`).
@@ -24,7 +24,7 @@ pub(crate) use scope::{allowed, generated_visibility, import, scope};
 
 use crate::policies::Endpoint;
 
-/// The generated items of a valid endpoint.
+/// Generates the items of a valid endpoint.
 pub(crate) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
     let items = [
         quote!(
@@ -46,12 +46,12 @@ fn in_scope(endpoint: &Endpoint<'_>, items: &TokenStream) -> TokenStream {
     scope(&attributes, &endpoint.spec.crate_path, items)
 }
 
-/// The type with the name of the function. It is never constructed. It has braces, because a unit
-/// struct would also be a value, like the function.
+/// Generates the type with the name of the function. The type is never constructed. It has braces,
+/// because a unit struct would also be a value, like the function.
 ///
-/// Its name is the user's token, so that editors rename both together. Among the lints of rustc, only
-/// the one on the case of names looks at that token, and it ignores types with `repr(C)`. Clippy's
-/// `exhaustive_structs` ignores types with `non_exhaustive`.
+/// Its name is the user's token, so that editors rename the type and the function together. Among
+/// the lints of rustc, only the lint on the case of names checks that token, and it ignores types
+/// with `repr(C)`. Clippy's `exhaustive_structs` ignores types with `non_exhaustive`.
 fn type_item(endpoint: &Endpoint<'_>) -> TokenStream {
     let (cfgs, visibility, name) = (
         endpoint.function.cfgs(),
@@ -67,10 +67,10 @@ fn type_item(endpoint: &Endpoint<'_>) -> TokenStream {
     }
 }
 
-/// A call of a function of the runtime, whose error underlines all of `place`.
+/// Generates a call of a function of the runtime. An error in the call underlines all of `place`.
 ///
-/// The span of a call extends from its first token to its closing parenthesis. These two tokens get the
-/// spans of the first and the last token of `place`.
+/// The span of a call extends from its first token to its closing parenthesis. These two tokens get
+/// the spans of the first and the last token of `place`.
 pub(crate) fn call_at(
     place: &impl ToTokens,
     function: &str,
@@ -83,7 +83,7 @@ pub(crate) fn call_at(
     quote_spanned!(first=> __aplomb::__private::#function #parentheses;)
 }
 
-/// The spans of the first and the last token, for generated tokens.
+/// Returns the spans of the first and the last token, for generated tokens.
 pub(crate) fn ends(place: &impl ToTokens) -> (Span, Span) {
     let spans: Vec<Span> = place
         .to_token_stream()

@@ -4,25 +4,26 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::Type;
 
-use super::checks::is_state;
+use super::checks::known_marker;
 use super::ends;
+use crate::names;
 use crate::policies::Endpoint;
 
-/// The implementation of `Mount`.
+/// Generates the implementation of `Mount`.
 pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
-    let (type_name, names) = (endpoint.name(), &endpoint.function.names);
+    let type_name = endpoint.name();
     let arguments = endpoint.function.arguments();
-    let markers = names.numbered("M", arguments.len());
+    let (parameters_of_impl, markers) = markers(&arguments);
     let bounds = bounds(endpoint, &arguments, &markers);
-    let reads_body = reads_body(endpoint, &arguments, &markers);
-    let [api, state, request] = parameters(endpoint);
+    let reads_body = reads_body(&arguments, &markers);
+    let [api, state, request] = parameters();
     let call = call(endpoint, &arguments, &markers);
     quote! {
         #[automatically_derived]
-        impl<#api, #(#markers),*> __aplomb::__private::Mount<#api, (#(#markers,)*)> for #type_name
+        impl<#api, #(#parameters_of_impl),*> __aplomb::__private::Mount<#api, (#(#markers,)*)> for #type_name
         where
             #api: ::core::marker::Send + ::core::marker::Sync + 'static,
-            #(#markers: 'static,)*
+            #(#parameters_of_impl: 'static,)*
             #bounds
         {
             const READS_BODY: ::core::primitive::bool = #reads_body;
@@ -34,23 +35,40 @@ pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
     }
 }
 
-/// The type of the API's state, and the parameters of `call`.
-fn parameters(endpoint: &Endpoint<'_>) -> [Ident; 3] {
-    ["S", "state", "request"].map(|name| endpoint.function.names.name(name))
+/// Returns the names of the type of the API's state, and of the parameters of `call`.
+fn parameters() -> [Ident; 3] {
+    ["S", "state", "request"].map(names::name)
 }
 
-/// The bounds, one for each argument, with the span of the argument.
+/// Returns the markers of the arguments, and those of them that are type parameters.
 ///
-/// The bounds of `State` are first. The compiler infers the state from the bounds in their order, and
-/// another extractor may have a bound such as `Keys: FromRef<S>`, from which it would infer `Keys`.
-fn bounds(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[Ident]) -> TokenStream {
+/// The compiler infers whether an argument is extracted from the head or the body. The types of
+/// [`known_marker`] have a fixed marker. There is then one candidate, so that an error names the bound
+/// that is not met, such as a missing `FromRef`, and not two candidates that do not apply.
+fn markers(arguments: &[&Type]) -> (Vec<Ident>, Vec<TokenStream>) {
+    let mut parameters = Vec::new();
+    let names = names::numbered("M", arguments.len());
+    let marker = |(argument, name): (&&Type, Ident)| {
+        if let Some(known) = known_marker(argument) {
+            let known = Ident::new(known, Span::mixed_site());
+            return quote!(__aplomb::__private::#known);
+        }
+        parameters.push(name.clone());
+        quote!(#name)
+    };
+    let markers = arguments.iter().zip(names).map(marker).collect();
+    (parameters, markers)
+}
+
+/// Generates the bounds, one for each argument, with the span of the argument.
+fn bounds(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[TokenStream]) -> TokenStream {
     let last = if endpoint.spec.route.is("get") {
         "BodylessArg"
     } else {
         "LastArg"
     };
-    let [api, ..] = parameters(endpoint);
-    let one = |(index, (argument, marker)): (usize, (&&Type, &Ident))| {
+    let [api, ..] = parameters();
+    let one = |(index, (argument, marker)): (usize, (&&Type, &TokenStream))| {
         let role = if index + 1 == arguments.len() {
             last
         } else {
@@ -61,25 +79,24 @@ fn bounds(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[Ident]) -> To
         let bound = quote_spanned!(site=> __aplomb::__private::#role<#api, #marker>);
         quote!(#argument: #bound,)
     };
-    let mut bounds: Vec<_> = arguments.iter().zip(markers).enumerate().collect();
-    bounds.sort_by_key(|(_, (argument, _))| !is_state(argument));
-    bounds.into_iter().map(one).collect()
+    arguments.iter().zip(markers).enumerate().map(one).collect()
 }
 
-fn reads_body(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[Ident]) -> TokenStream {
+fn reads_body(arguments: &[&Type], markers: &[TokenStream]) -> TokenStream {
     let (Some(argument), Some(marker)) = (arguments.last(), markers.last()) else {
         return quote!(false);
     };
-    let [api, ..] = parameters(endpoint);
+    let [api, ..] = parameters();
     quote!(<#argument as __aplomb::__private::LastArg<#api, #marker>>::READS_BODY)
 }
 
-/// The call, with the span of the function's name. A future that is not `Send` is reported there.
-fn call(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[Ident]) -> TokenStream {
+/// Generates the call, with the span of the function's name. A future that is not `Send` is
+/// reported there.
+fn call(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[TokenStream]) -> TokenStream {
     let function = &endpoint.function.signature.ident;
-    let values = endpoint.function.names.numbered("a", arguments.len());
+    let values = names::numbered("a", arguments.len());
     let site = function.span().resolved_at(Span::mixed_site());
-    let ([api, state, request], respond) = (parameters(endpoint), respond(endpoint));
+    let ([api, state, request], respond) = (parameters(), respond(endpoint));
     quote_spanned! {site=>
         __aplomb::__private::adapt::<(#(#arguments,)*), #api, (#(#markers,)*), _, _, _>(
             #state,
@@ -90,8 +107,8 @@ fn call(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[Ident]) -> Toke
     }
 }
 
-/// The conversion of the result. It names the type of the result only if its check has passed, so that
-/// a type that is not a response is reported once.
+/// Generates the conversion of the result. It names the type of the result only if the check of the
+/// type has passed. A type that is not a response is therefore reported only once.
 fn respond(endpoint: &Endpoint<'_>) -> TokenStream {
     let Some(ty) = endpoint.function.named_result() else {
         return quote!(__aplomb::__private::respond);

@@ -1,20 +1,22 @@
-//! The assertions that only the compiler can decide, all in one constant, which `cargo check`
-//! evaluates. Types depend on the constant, so that a failed assertion causes no further errors.
+//! The assertions that only the compiler can decide. They are all in one constant. `cargo check`
+//! evaluates it. Types depend on the constant, so that a failed assertion causes no further errors.
 
 use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::checks;
+use crate::names;
 use crate::policies::Endpoint;
 
-/// The associated type that depends on the constant. Without assertions there is no constant.
+/// Generates the associated type that depends on the constant. Without assertions there is no
+/// constant.
 ///
-/// The constant has no name: rustc reports a named one again at each use.
+/// The constant has no name, because rustc reports an error in a named constant again at each use.
 pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
     let mut assertions = checks::expand(endpoint);
     let policies = endpoint.spec.policies().into_iter();
     assertions.extend(policies.map(|policy| policy.assertions(endpoint)));
-    let ty = endpoint.function.names.name("T");
+    let ty = names::name("T");
     if assertions.is_empty() {
         return quote!(type Checked<#ty> = #ty;);
     }

@@ -7,10 +7,11 @@ use syn::{Attribute, Visibility};
 use crate::parse::split;
 use crate::policies::crate_path::CratePath;
 
-/// Puts items into a separate scope, so that names in it do not collide with names of the user's module.
+/// Puts items into a separate scope, so that their names do not collide with names of the user's
+/// module.
 ///
-/// The scope adds only the name `__aplomb`. Paths in the user's tokens therefore still lead to the same
-/// items.
+/// The scope adds only the name `__aplomb`. Paths in the user's tokens therefore still lead to the
+/// same items.
 pub(crate) fn scope(
     attributes: &TokenStream,
     path: &CratePath,
@@ -26,10 +27,10 @@ pub(crate) fn scope(
     }
 }
 
-/// The import of the `aplomb` crate into the scope.
+/// Generates the import of the `aplomb` crate into the scope.
 ///
-/// A path that the user gives is imported through a module that only `aplomb` has. A wrong path is then
-/// one error, at the path, because rustc does not report uses of a failed import.
+/// A path that the user gives is imported through a module that only `aplomb` has. A wrong path is
+/// then one error, at the path, because rustc does not report uses of a failed import.
 pub(crate) fn import(path: &CratePath) -> TokenStream {
     let Some(path) = path.path() else {
         return quote!(
@@ -44,12 +45,12 @@ pub(crate) fn import(path: &CratePath) -> TokenStream {
     quote!(use #path #alias;)
 }
 
-/// The `#[allow]` attributes of an item, for the code that is generated from it.
+/// Returns the `#[allow]` attributes of an item, for the code that is generated from the item.
 ///
-/// An `expect` becomes an `allow`, because the generated code does not always break the lint. A
-/// `#[deprecated]` item adds `#[allow(deprecated)]`: the generated code uses the item, and rustc reports
-/// this lint in macros as well. Other lints are not allowed, because an `#[allow]` of a lint that the
-/// crate forbids is an error.
+/// An `expect` becomes an `allow`, because the generated code does not always trigger the lint. A
+/// `#[deprecated]` item adds `#[allow(deprecated)]`, because the generated code uses the item, and
+/// rustc reports this lint in macros as well. Other lints are not allowed: if the crate forbids a
+/// lint, an `#[allow]` of it is an error.
 pub(crate) fn allowed<'a>(attributes: impl IntoIterator<Item = &'a Attribute>) -> TokenStream {
     let allow = |attribute: &Attribute| {
         let name = attribute.path().get_ident()?;
@@ -64,19 +65,21 @@ pub(crate) fn allowed<'a>(attributes: impl IntoIterator<Item = &'a Attribute>) -
     attributes.into_iter().filter_map(allow).collect()
 }
 
-/// Returns true if generated code can allow this lint as the user's code does.
+/// Returns true if generated code can allow this lint, like the user's code.
 ///
-/// `dead_code` is not inherited, neither by name nor in a group. rustc treats code that allows this lint
-/// as used, and the generated code calls the user's function, which would then never be reported.
+/// `dead_code` is not inherited, neither by name nor in a group. rustc treats code that allows this
+/// lint as used. The generated code calls the user's function, so rustc would never report the
+/// function.
 fn is_inherited(lint: &TokenStream) -> bool {
     let lint = lint.to_string();
     !["dead_code", "unused", "warnings"].contains(&&*lint) && !lint.starts_with("reason")
 }
 
-/// The visibility of the user's item, with the span of the macro.
+/// Returns the visibility of the user's item, with the span of the macro.
 ///
-/// It is the first token of a generated item, and rustc takes the location of the item from it. With the
-/// macro's span, lints do not apply to the item. The path in `pub(in path)` keeps its span.
+/// It is the first token of a generated item, and rustc takes the location of the item from it.
+/// With the macro's span, lints do not apply to the item. The path in `pub(in path)` keeps its
+/// span.
 pub(crate) fn generated_visibility(visibility: &Visibility) -> TokenStream {
     let outer = visibility.to_token_stream().into_iter();
     let respanned = outer.map(|mut tree| {

@@ -6,7 +6,7 @@ use quote::{quote, quote_spanned};
 use super::probes;
 use crate::policies::{Endpoint, Policy};
 
-/// The implementation of `Endpoint`.
+/// Generates the implementation of `Endpoint`.
 pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
     let type_name = endpoint.name();
     let new = new(endpoint);
@@ -30,7 +30,7 @@ pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
     }
 }
 
-/// The constructor of the specification.
+/// Generates the constructor of the specification.
 pub(super) fn new(endpoint: &Endpoint<'_>) -> TokenStream {
     let route = &endpoint.spec.route;
     let (method, path) = route
@@ -40,7 +40,7 @@ pub(super) fn new(endpoint: &Endpoint<'_>) -> TokenStream {
     quote!(__aplomb::EndpointSpec::new(__aplomb::Method::#method, #path, #name))
 }
 
-/// The name of the endpoint, and the location of the attribute.
+/// Generates the id: the name of the endpoint, and the location of the attribute.
 pub(super) fn id(endpoint: &Endpoint<'_>) -> TokenStream {
     let (site, name) = (Span::call_site(), endpoint.function.name());
     let location = quote_spanned! {site=>
@@ -68,7 +68,7 @@ fn path_arguments(endpoint: &Endpoint<'_>) -> TokenStream {
     }
 }
 
-/// The problems of the error in the result. They are unknown for `impl Trait`.
+/// Generates the problems of the error in the result. They are unknown for `impl Trait`.
 fn error(endpoint: &Endpoint<'_>) -> TokenStream {
     let Some(ty) = endpoint.function.named_result() else {
         return TokenStream::new();

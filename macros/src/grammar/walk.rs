@@ -1,5 +1,5 @@
-//! Tests that walk the table of keys: each key and option is read. A valid use expands, and a wrong
-//! value gives one error at the key, the option or the value.
+//! Tests of the table of keys. A valid use of each key and each option expands, and a wrong value
+//! causes one error at the key, the option or the value.
 
 use proc_macro2::TokenStream;
 
@@ -15,7 +15,7 @@ const WRONG: &str = "[]";
 
 const FUNCTION: &str = "async fn f(page: PageRequest<Newest>) -> Page<Order> { orders(page) }";
 
-/// The other keys that a valid use of this key needs.
+/// Returns the other keys that a valid use of this key needs.
 fn required_keys(key: &Key) -> &'static str {
     match key.name {
         "get" | "put" | "delete" => "public",
@@ -36,7 +36,7 @@ fn function() -> TokenStream {
     FUNCTION.parse().expect("a function")
 }
 
-/// The expansion of a valid use.
+/// Returns the expansion of a valid use.
 fn expanded(key: &Key, used: &str) -> String {
     let text = endpoint(attribute(key, used), function()).to_string();
     assert!(!text.contains("compile_error"), "{used}: {text}");
@@ -48,7 +48,7 @@ fn expanded(key: &Key, used: &str) -> String {
     text
 }
 
-/// The errors of a use, each with its place.
+/// Returns the errors of a use, each with the tokens at which it is reported.
 fn errors(key: &Key, used: &str) -> Vec<(String, String)> {
     let diagnostics = Diagnostics::new();
     {
@@ -66,7 +66,7 @@ fn errors(key: &Key, used: &str) -> Vec<(String, String)> {
     diagnostics.into_placed_messages()
 }
 
-/// The key with a list of only this option, after the value that must come first.
+/// Returns the key with only this option in its parentheses, after the value that must come first.
 fn with_option(key: &Key, option: &str) -> String {
     let name = key.name;
     match first_value(key) {
@@ -75,7 +75,8 @@ fn with_option(key: &Key, option: &str) -> String {
     }
 }
 
-/// The value that comes first in the list of the key, before its options, if there is one.
+/// Returns the value that comes first in the parentheses of the key, before the options, if there
+/// is one.
 fn first_value(key: &Key) -> Option<&'static str> {
     let list = key
         .forms

@@ -1,6 +1,7 @@
-//! The arguments of an attribute, and the methods by which a policy reads them.
+//! The arguments of an attribute, and the methods with which a policy reads them.
 //!
-//! The methods report wrong values, so that a kind of error has the same message at every key.
+//! The methods also report wrong values. The same mistake therefore has the same message for every
+//! key.
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
@@ -52,8 +53,9 @@ pub(crate) enum Kind {
     Integer(Option<u64>),
     /// `name`
     Name(Ident),
-    /// `1..`, `1..=3` or `1..3`. `first` is `None` if it does not fit into 64 bits. `last` is `None`
-    /// for `1..`, which counts as closed.
+    /// `1..`, `1..=3` or `1..3`. `first` is `None` if it does not fit into 64 bits. `last` is
+    /// `None` for `1..`. `1..` is stored with `closed: true`, because `closed: false` marks only
+    /// `1..3`, which is refused.
     Range {
         first: Option<u64>,
         last: Option<u64>,
@@ -66,7 +68,7 @@ pub(crate) enum Kind {
 }
 
 impl Argument {
-    /// The key as text, without the `r#` of a raw identifier.
+    /// Returns the key as text, without the `r#` of a raw identifier.
     pub(crate) fn name(&self) -> String {
         self.key.unraw().to_string()
     }
@@ -94,7 +96,7 @@ impl Argument {
         }
     }
 
-    /// Returns the name of `key = name`, or reports an error if it is not an accepted one.
+    /// Returns the name of `key = name`, or reports an error if the name is not accepted.
     pub(crate) fn one_of(
         &self,
         accepted: &[&'static str],
@@ -117,7 +119,7 @@ impl Argument {
         found.map(|found| (*found, value))
     }
 
-    /// Returns true for `key` alone. A value or a list is reported.
+    /// Returns true for `key` alone. Reports a value or a list.
     pub(crate) fn flag(&self, sink: &Sink<'_>) -> bool {
         let key = self.name();
         match &self.form {

@@ -1,7 +1,7 @@
 //! Dates in attributes.
 //!
-//! The runtime has the same calendar in `policies/deprecation/date.rs`. Its `agreement.rs` includes
-//! this file and compares both.
+//! The runtime has the same calendar in `policies/deprecation/date.rs`. The runtime's
+//! `agreement.rs` includes this file and compares the two calendars.
 
 use std::fmt;
 
@@ -67,7 +67,7 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 
-/// Year, month and day of a text with four, two and two digits. A sign is not a digit.
+/// Returns year, month and day of a text with four, two and two digits. A sign is not a digit.
 fn numbers(text: &str) -> Option<[u16; 3]> {
     let mut parts = text.split('-');
     let [year, month, day] = [4, 2, 2].map(|length| {
@@ -85,7 +85,7 @@ fn numbers(text: &str) -> Option<[u16; 3]> {
     }
 }
 
-/// The number of days of a month.
+/// Returns the number of days of a month.
 fn days_of_month(year: u16, month: u8) -> u8 {
     match month {
         2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => {

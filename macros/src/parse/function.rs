@@ -1,6 +1,6 @@
 //! The annotated function: its attributes, visibility and signature.
 //!
-//! The body is never parsed, so that an incomplete body gives rustc's own error and no other.
+//! The body is never parsed, so that an incomplete body causes only the errors of rustc.
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
@@ -12,8 +12,6 @@ use syn::{
     Visibility, parse_quote,
 };
 
-use crate::names::Names;
-
 /// The parts of the function that the macro uses.
 pub(crate) struct Function {
     /// The attributes of the function, without `#[endpoint]`.
@@ -22,8 +20,6 @@ pub(crate) struct Function {
     pub(crate) visibility: Visibility,
     /// Everything up to the body.
     pub(crate) signature: Signature,
-    /// The generated code's own names, which do not occur in the signature.
-    pub(crate) names: Names,
 }
 
 impl Parse for Function {
@@ -38,16 +34,15 @@ impl Parse for Function {
 
 impl Function {
     fn new(attributes: Vec<Attribute>, visibility: Visibility, signature: Signature) -> Self {
-        let names = Names::avoiding(&signature.to_token_stream());
         Self {
             attributes,
             visibility,
             signature,
-            names,
         }
     }
 
-    /// Parses an item. An item that is not a function, or has an incomplete signature, is an error.
+    /// Parses an item. It is an error if the item is not a function, or if its signature is
+    /// incomplete.
     pub(crate) fn parse(item: TokenStream) -> syn::Result<Self> {
         syn::parse2(item.clone()).map_err(|error| match Self::parse_incomplete(item.clone()) {
             Some(_) => syn::Error::new(
@@ -81,12 +76,12 @@ impl Function {
         parser.parse2(item).ok()
     }
 
-    /// The function's name, without the `r#` of a raw identifier.
+    /// Returns the function's name, without the `r#` of a raw identifier.
     pub(crate) fn name(&self) -> String {
         self.signature.ident.unraw().to_string()
     }
 
-    /// The types of the arguments, in order.
+    /// Returns the types of the arguments, in order.
     pub(crate) fn arguments(&self) -> Vec<&Type> {
         fn typed(argument: &FnArg) -> Option<&Type> {
             match argument {
@@ -97,7 +92,7 @@ impl Function {
         self.signature.inputs.iter().filter_map(typed).collect()
     }
 
-    /// The return type; `None` if it is omitted.
+    /// Returns the return type, or `None` if it is omitted.
     pub(crate) fn result(&self) -> Option<&Type> {
         match &self.signature.output {
             ReturnType::Default => None,
@@ -105,17 +100,17 @@ impl Function {
         }
     }
 
-    /// The return type, if it contains no `impl Trait`.
+    /// Returns the return type, if it contains no `impl Trait`.
     pub(crate) fn named_result(&self) -> Option<&Type> {
         self.result().filter(|ty| !is_opaque(ty))
     }
 
-    /// The return type, if it contains `impl Trait`.
+    /// Returns the return type, if it contains `impl Trait`.
     pub(crate) fn opaque_result(&self) -> Option<&Type> {
         self.result().filter(|ty| is_opaque(ty))
     }
 
-    /// The `#[cfg]` attributes, which every generated item repeats.
+    /// Returns the `#[cfg]` attributes, which every generated item repeats.
     pub(crate) fn cfgs(&self) -> TokenStream {
         let cfgs = self
             .attributes
@@ -124,7 +119,7 @@ impl Function {
         cfgs.map(ToTokens::to_token_stream).collect()
     }
 
-    /// A second `#[endpoint(…)]` on the function.
+    /// Returns a second `#[endpoint(…)]` on the function, if there is one.
     pub(crate) fn second_endpoint_attribute(&self) -> Option<&Attribute> {
         let is_endpoint = |attribute: &&Attribute| {
             attribute
@@ -136,7 +131,7 @@ impl Function {
         self.attributes.iter().find(is_endpoint)
     }
 
-    /// The first paragraph of the doc comment, on one line, and the rest of the comment.
+    /// Returns the first paragraph of the doc comment, on one line, and the rest of the comment.
     pub(crate) fn docs(&self) -> (String, String) {
         let lines: Vec<String> = self.attributes.iter().filter_map(doc_line).collect();
         let text = unindent(&lines.join("\n"));
@@ -148,7 +143,7 @@ impl Function {
     }
 }
 
-/// The text of a `#[doc = "…"]` attribute.
+/// Returns the text of a `#[doc = "…"]` attribute.
 fn doc_line(attribute: &Attribute) -> Option<String> {
     match &attribute.meta {
         Meta::NameValue(meta) if meta.path.is_ident("doc") => match &meta.value {
@@ -184,7 +179,7 @@ fn is_opaque(ty: &Type) -> bool {
     finder.0
 }
 
-/// The tokens before the first group, so that a message does not underline a whole item.
+/// Returns the tokens before the first group, so that a message does not underline a whole item.
 fn first_line(item: TokenStream) -> TokenStream {
     item.into_iter()
         .take_while(|tree| !matches!(tree, proc_macro2::TokenTree::Group(_)))

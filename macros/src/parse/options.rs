@@ -1,20 +1,20 @@
-//! The options in the list of a key.
+//! The options in the parentheses of a key, such as `enforce` in `sunset("…", enforce)`.
 
 use super::argument::{Argument, Item};
 use crate::errors::Sink;
 use crate::suggest;
 
-/// The options that a key accepts in its list.
+/// The options that a key accepts in its parentheses.
 pub(crate) struct Options<'a> {
     /// The name of the key, for messages.
     pub(crate) of: &'a str,
-    /// The names of the options.
+    /// The names of the options that the key accepts.
     pub(crate) keys: &'a [&'static str],
 }
 
 impl Options<'_> {
-    /// Returns the options among `items`, each at most once, in the order written. Unknown options,
-    /// repeated options and values are reported.
+    /// Returns the options among `items`, each at most once, in the order written. Reports unknown
+    /// options, repeated options and values.
     pub(crate) fn read<'i>(
         &self,
         items: &'i [Item],

@@ -55,12 +55,12 @@ impl PathTemplate {
         })
     }
 
-    /// The template as written.
+    /// Returns the template as written.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The names of the parameters, in order.
+    /// Returns the names of the parameters, in order.
     pub(crate) fn parameters(&self) -> &[String] {
         &self.parameters
     }
@@ -74,8 +74,9 @@ fn missing_slash(text: &str) -> String {
     }
 }
 
-/// A message with the broken rule and the repaired path. If the repaired path breaks another rule,
-/// the message is about that rule, so that the parser accepts every path that a message suggests.
+/// Returns a message with the broken rule and the repaired path. If the repaired path breaks
+/// another rule, the message is about that rule. The parser therefore accepts every path that a
+/// message suggests.
 fn repair(rule: &str, text: &str) -> String {
     let path = text.split_once("://").map_or(text, |(_, rest)| {
         rest.find('/').map_or("/", |start| &rest[start..])
@@ -107,7 +108,7 @@ fn split_version(path: &str) -> (&str, Option<u32>) {
     }
 }
 
-/// A segment with its parameter in braces.
+/// Returns a segment with its parameter in braces.
 fn repaired_segment(segment: &str) -> String {
     let between = |open, close| segment.strip_prefix(open)?.strip_suffix(close);
     let typed = between("{", "}").and_then(|inner| inner.split_once(':'));
@@ -118,7 +119,7 @@ fn repaired_segment(segment: &str) -> String {
     name.map_or_else(|| segment.to_owned(), |name| format!("{{{name}}}"))
 }
 
-/// The name of the parameter in a segment, or `None` for a literal segment.
+/// Returns the name of the parameter in a segment, or `None` for a literal segment.
 fn segment_parameter(segment: &str, path: &str) -> Result<Option<String>, String> {
     if segment.is_empty() {
         return Err(empty_segment(path));
@@ -259,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_template_gives_a_correction() {
+    fn the_error_of_an_invalid_template_suggests_a_correction() {
         for (path, message) in [
             ("orders", "write \"/orders\""),
             ("o/{id}/", "starts with a slash: write \"/o/{id}\""),

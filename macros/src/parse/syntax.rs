@@ -1,7 +1,7 @@
 //! The syntax of an argument: `key`, `key = value` or `key(…)`.
 //!
-//! Arguments are split at commas first and parsed one by one, so that an error in one does not hide
-//! errors in the others.
+//! Arguments are first split at commas and then parsed one by one, so that an error in one argument
+//! does not hide errors in the others.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use syn::ext::IdentExt;
@@ -12,7 +12,7 @@ use super::argument::{Argument, Form, Item, Kind, Value};
 use crate::errors::Sink;
 use crate::grammar;
 
-/// Parses the arguments of an attribute. An argument that does not parse is reported and left out.
+/// Parses the arguments of an attribute. Reports and leaves out an argument that cannot be parsed.
 pub(crate) fn arguments(tokens: TokenStream, sink: &Sink<'_>) -> Vec<Argument> {
     let mut arguments = Vec::new();
     for item in items(tokens, sink) {
@@ -29,7 +29,7 @@ pub(crate) fn arguments(tokens: TokenStream, sink: &Sink<'_>) -> Vec<Argument> {
     arguments
 }
 
-/// Parses the items of a list. An item that does not parse is reported and left out.
+/// Parses the items of a list. Reports and leaves out an item that cannot be parsed.
 pub(crate) fn items(tokens: TokenStream, sink: &Sink<'_>) -> Vec<Item> {
     let mut items = Vec::new();
     for tokens in split(tokens) {
@@ -80,7 +80,7 @@ fn key_form(key: &Ident, input: ParseStream<'_>) -> syn::Result<Form> {
     Err(semicolon(&rest).unwrap_or_else(|| unexpected_tokens(key, rest)))
 }
 
-/// The error for tokens that cannot follow a key.
+/// Returns the error for tokens that cannot follow a key.
 fn unexpected_tokens(key: &Ident, rest: TokenStream) -> syn::Error {
     let marks: TokenStream = rest.clone().into_iter().take_while(is_mark).collect();
     match marks.to_string().as_str() {
@@ -135,7 +135,7 @@ fn missing_value(key: &Ident) -> String {
     }
 }
 
-/// The error for a semicolon among the tokens, if there is one.
+/// Returns the error for a semicolon among the tokens, if there is one.
 fn semicolon(tokens: &TokenStream) -> Option<syn::Error> {
     let is_semicolon =
         |tree: &TokenTree| matches!(tree, TokenTree::Punct(punct) if punct.as_char() == ';');
@@ -168,7 +168,8 @@ fn is_parenthesized(tokens: &TokenStream) -> bool {
     matches!(tokens.clone().into_iter().next(), Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Parenthesis)
 }
 
-/// The tokens after a complete value: after the first of two literals or identifiers in a row.
+/// Returns the tokens after a complete value: the tokens after the first of two literals or
+/// identifiers in a row.
 fn tokens_after_value(tokens: &TokenStream) -> Option<TokenStream> {
     let is_value = |tree: &TokenTree| matches!(tree, TokenTree::Literal(_) | TokenTree::Ident(_));
     let mut trees = tokens.clone().into_iter();
@@ -230,7 +231,8 @@ fn range(first: Option<u64>, input: ParseStream<'_>) -> syn::Result<Kind> {
     let last = input.parse::<syn::LitInt>()?;
     Ok(Kind::Range {
         first,
-        // A number that does not fit stays the end of a range, so that it is not an open one.
+        // A last number that does not fit becomes `u64::MAX`. With `None`, the range would be an
+        // open one.
         last: Some(last.base10_parse().unwrap_or(u64::MAX)),
         closed,
     })

@@ -1,7 +1,7 @@
 //! Durations, sizes and rates in attributes.
 //!
-//! The runtime parses settings in the same grammar. Its tests and fuzz targets include this file and
-//! compare both.
+//! The runtime parses settings in the same grammar. The tests and fuzz targets of the runtime
+//! include this file and compare the two parsers.
 
 use std::time::Duration;
 
@@ -16,12 +16,12 @@ pub(crate) struct Rate {
 
 /// The highest rate per second whose interval between permits is rounded to whole microseconds.
 ///
-/// The interval is at least 100 µs, so rounding changes it by less than 1 %. Higher rates must
-/// divide their period exactly.
+/// Up to this rate the interval is at least 100 µs, so rounding changes it by less than 1 %. Higher
+/// rates must divide their period exactly.
 const EXACT_ABOVE_PER_SECOND: u128 = 10_000;
 
-/// Parses `"5s"`: milliseconds, seconds, minutes, hours or days. Zero is an error. The error is a
-/// message.
+/// Parses `"5s"`: milliseconds, seconds, minutes, hours or days. Zero is an error. An error is
+/// returned as its message.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const EXPECTED: &str =
         "a whole number and ms, s, min, h or d, such as \"500ms\", \"5s\" or \"24h\"";
@@ -48,8 +48,9 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(total))
 }
 
-/// Parses `"1MB"` into bytes: KB and MB are powers of 1000, KiB and MiB of 1024. Zero is valid
-/// here; each policy decides about it. The error is a message.
+/// Parses `"1MB"` into bytes: KB and MB are powers of 1000, and KiB and MiB are powers of 1024.
+/// Zero is valid here, and each policy decides whether it accepts zero. An error is returned as its
+/// message.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     const EXPECTED: &str = "a whole number and B, KB, MB, KiB or MiB, such as \"64KB\" or \"1MiB\"";
     if overflows(text) {
@@ -71,7 +72,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("\"{text}\" is too large: write {EXPECTED}"))
 }
 
-/// Parses `"100/min"`. The error is a message.
+/// Parses `"100/min"`. An error is returned as its message.
 pub(crate) fn rate(text: &str) -> Result<Rate, String> {
     const EXPECTED: &str = "a whole number, a slash and s, min, h or day, such as \"100/min\"";
     let wrong = || format!("\"{text}\" is not a rate: write {EXPECTED}");
@@ -96,8 +97,8 @@ pub(crate) fn rate(text: &str) -> Result<Rate, String> {
     })
 }
 
-/// Returns an error for a high rate that does not divide its period into whole microseconds:
-/// rounding the interval would change the rate noticeably.
+/// Returns an error for a high rate that does not divide its period into whole microseconds.
+/// Rounding the interval would change the rate noticeably.
 fn check_divides(permits: u64, seconds: u64, unit: &str) -> Result<(), String> {
     let microseconds = u128::from(seconds) * 1_000_000;
     let permits = u128::from(permits);
@@ -126,7 +127,8 @@ fn overflows(text: &str) -> bool {
     end > 0 && digits(&text[..end]).is_none()
 }
 
-/// Splits `5s` into number and unit. A missing unit, and a number over 64 bits, give `None`.
+/// Splits `5s` into number and unit. Returns `None` if the unit is missing, or if the number does
+/// not fit into 64 bits.
 fn split(text: &str) -> Option<(u64, &str)> {
     let end = text
         .find(|character: char| !character.is_ascii_digit())
@@ -135,7 +137,7 @@ fn split(text: &str) -> Option<(u64, &str)> {
     Some((digits(number)?, unit)).filter(|(_, unit)| !unit.is_empty())
 }
 
-/// Parses a number of ASCII digits only: `str::parse` also accepts a sign.
+/// Parses a number that consists only of ASCII digits. (`str::parse` also accepts a sign.)
 fn digits(text: &str) -> Option<u64> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         text.parse().ok()

@@ -14,7 +14,7 @@ pub(crate) struct CratePath {
 }
 
 impl CratePath {
-    /// The path, if one is declared.
+    /// Returns the path, if one is declared.
     pub(crate) fn path(&self) -> Option<&Path> {
         self.path.as_ref()
     }
@@ -36,8 +36,8 @@ impl CratePath {
     }
 }
 
-/// The path in a string. Other crates take it in quotes. It is an error, but the expansion uses it, so that
-/// no further errors follow.
+/// Returns the path in a string, because macros of other crates take a path in quotes. The string
+/// is an error, but the expansion uses the path, so that no further errors follow.
 fn in_quotes(value: &Value) -> Option<Path> {
     match &value.kind {
         Kind::Text(text) => Path::parse_mod_style.parse_str(text).ok(),
@@ -58,7 +58,7 @@ mod tests {
     use crate::policies::{errors, read};
 
     #[test]
-    fn a_path_is_taken() {
+    fn a_path_is_accepted() {
         for path in ["renamed", ":: renamed", "crate :: web :: aplomb", "crate"] {
             let attribute = format!("get = \"/a\", crate = {path}");
             let (spec, errors) = read(&attribute, "async fn f() {}");
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_path_is_taken() {
+    fn only_a_path_is_accepted() {
         for wrong in [
             "crate",
             "crate = \"renamed\"",

@@ -10,7 +10,7 @@ use crate::errors::Sink;
 use crate::grammar;
 use crate::parse::{Argument, Date, Form, Item, Kind, Options, Value};
 
-/// The deprecation, the sunset and the successor, as far as they are declared.
+/// The declared deprecation, sunset and successor.
 #[derive(Default)]
 pub(crate) struct Deprecation {
     deprecated: Option<DateSpec>,

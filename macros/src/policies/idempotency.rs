@@ -16,8 +16,7 @@ use crate::parse::{Argument, Form, Item, Kind, Options, Value, field_name, units
 
 const REASON: &str = "not_idempotent = \"why a retry is harmless\"";
 
-/// The declaration about retries. Both fields are set only if both keys are written, which is an
-/// error.
+/// The declaration about retries. It is an error to write both keys. Only then are both fields set.
 #[derive(Default)]
 pub(crate) struct Idempotency {
     idempotent: Option<Idempotent>,
@@ -84,8 +83,8 @@ impl Policy for Idempotency {
 }
 
 impl Idempotency {
-    /// Asserts that no argument is `StepKeys` if a request can lack an idempotency key. If no
-    /// request has one, `Option<StepKeys>` is always `None` and an error too.
+    /// Asserts that no argument is `StepKeys` if a request may have no idempotency key. If requests
+    /// never have one, `Option<StepKeys>` would always be `None`, so it is an error too.
     fn assert_step_keys_exist(&self, endpoint: &Endpoint<'_>) -> TokenStream {
         let rest = match &self.idempotent {
             Some(Idempotent {
@@ -361,8 +360,8 @@ fn retry_header(name: &str, earlier: &[String]) -> Result<String, String> {
     }
 }
 
-/// Headers that belong to one transfer, to its route through proxies or to one attempt, in lower
-/// case.
+/// Headers that belong to one transfer, to the route of a transfer through proxies, or to one
+/// attempt. The names are in lower case.
 const PER_ATTEMPT_HEADERS: [&str; 17] = [
     "baggage",
     "connection",
@@ -388,9 +387,10 @@ fn is_option(ty: &Type) -> bool {
     matches!(ty, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Option"))
 }
 
-/// The multipart extractor in the type of an argument, also inside `Option` or `Result`.
+/// Returns the multipart extractor in the type of an argument, also inside `Option` or `Result`.
 ///
-/// It is recognized by name only: an extractor that is imported under another name is missed.
+/// It is recognized only by its name, so an extractor that is imported under another name is
+/// missed.
 fn multipart_in(ty: &Type) -> Option<TypePath> {
     struct Finder(Option<TypePath>);
     impl<'ast> Visit<'ast> for Finder {

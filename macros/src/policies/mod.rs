@@ -1,5 +1,5 @@
-//! The policies of an endpoint, one file each. All files have the same order: keys, struct, parse,
-//! check, expand, tests.
+//! The policies of an endpoint, one file for each. All files have the same order: keys, struct,
+//! parse, check, expand, tests.
 
 pub(crate) mod access;
 pub(crate) mod body_limit;
@@ -19,21 +19,21 @@ use crate::errors::Sink;
 use crate::parse::{Argument, Function};
 use crate::spec::Spec;
 
-/// A policy: parses its keys, checks its rules and generates its part of the specification.
+/// A policy. It parses its keys, checks its rules and generates its part of the specification.
 pub(crate) trait Policy {
-    /// Parses one argument, whose key is one of the policy's.
+    /// Parses one argument, whose key belongs to the policy.
     fn parse(&mut self, argument: &Argument, sink: &Sink<'_>);
 
     /// Reports violations of the rules that need the whole endpoint.
     fn check(&self, _: &Endpoint<'_>, _: &Sink<'_>) {}
 
-    /// The builder calls on `EndpointSpec`.
+    /// Generates the builder calls on `EndpointSpec`.
     fn spec(&self) -> TokenStream {
         TokenStream::new()
     }
 
-    /// The assertions that need types, so that only the compiler can evaluate them. Each is a call
-    /// with the span of the user's tokens.
+    /// Generates the assertions that need types, so that only the compiler can evaluate them. Each
+    /// assertion is a call with the span of the user's tokens.
     fn assertions(&self, _: &Endpoint<'_>) -> TokenStream {
         TokenStream::new()
     }
@@ -43,12 +43,12 @@ pub(crate) trait Policy {
 pub(crate) struct Endpoint<'a> {
     /// The declarations of the attribute.
     pub(crate) spec: &'a Spec,
-    /// The function below it.
+    /// The function below the attribute.
     pub(crate) function: &'a Function,
 }
 
 impl Endpoint<'_> {
-    /// The name of the generated type.
+    /// Returns the name of the generated type.
     pub(crate) fn name(&self) -> &syn::Ident {
         self.spec
             .type_name
@@ -57,7 +57,7 @@ impl Endpoint<'_> {
     }
 }
 
-/// A reason: `key = "text"` with a text that is not empty.
+/// A reason: `key = "text"`, in which the text is not empty.
 pub(crate) struct Reason {
     /// The key, for messages.
     pub(crate) key: syn::Ident,
@@ -66,7 +66,7 @@ pub(crate) struct Reason {
 }
 
 impl Reason {
-    /// Parses a reason. An empty one is reported.
+    /// Parses a reason. Reports an empty text.
     pub(crate) fn parse(argument: &Argument, example: &str, sink: &Sink<'_>) -> Self {
         let mut reason = Self {
             key: argument.key.clone(),
@@ -85,14 +85,14 @@ impl Reason {
     }
 }
 
-/// A duration as a constant expression, in whole milliseconds.
+/// Returns a duration as a constant expression, in whole milliseconds.
 pub(crate) fn duration(value: std::time::Duration) -> TokenStream {
     let milliseconds = u64::try_from(value.as_millis()).unwrap_or(u64::MAX);
     quote::quote!(::core::time::Duration::from_millis(#milliseconds))
 }
 
-/// Parses and checks an attribute on a function, for tests: the declarations, and the messages of
-/// the errors.
+/// Parses and checks an attribute on a function, for tests. Returns the declarations and the error
+/// messages.
 #[cfg(test)]
 pub(crate) fn read(attribute: &str, function: &str) -> (Spec, Vec<String>) {
     use crate::errors::Diagnostics;
@@ -114,13 +114,14 @@ pub(crate) fn read(attribute: &str, function: &str) -> (Spec, Vec<String>) {
     (spec, diagnostics.into_messages())
 }
 
-/// The messages of the errors of an attribute on `async fn f() {}`.
+/// Returns the error messages of an attribute on `async fn f() {}`.
 #[cfg(test)]
 pub(crate) fn errors(attribute: &str) -> Vec<String> {
     read(attribute, "async fn f() {}").1
 }
 
-/// The builder calls of an attribute without errors, with the paths of the runtime's names removed.
+/// Returns the builder calls of an attribute without errors. The paths of the runtime's names are
+/// removed.
 #[cfg(test)]
 pub(crate) fn calls(attribute: &str) -> String {
     let (spec, errors) = read(attribute, "async fn f() {}");

@@ -12,12 +12,11 @@ use crate::grammar;
 use crate::parse::{Argument, Form, Item, Options, Value};
 use crate::suggest;
 
-/// The kinds of pagination: each with its name.
+/// The kinds of pagination, each with its name.
 const KINDS: [(&str, Kind); 2] = [("cursor", Kind::Cursor), ("offset", Kind::Offset)];
 const REASON: &str = "unpaginated = \"why it stays small\"";
 
-/// The declaration about pages. Both fields are set only if both keys are written, which is an
-/// error.
+/// The declaration about pages. It is an error to write both keys. Only then are both fields set.
 #[derive(Default)]
 pub(crate) struct Pagination {
     paginate: Option<Paginate>,
@@ -229,7 +228,8 @@ impl Kind {
             .map(|(_, kind)| *kind)
     }
 
-    /// The name, the argument that reads the requested page, and the probe for that argument.
+    /// Returns the name, the argument that reads the requested page, and the probe for that
+    /// argument.
     fn names(self) -> (&'static str, &'static str, TokenStream) {
         match self {
             Self::Cursor => ("cursor", "PageRequest<K>", quote!(IS_PAGE_REQUEST)),
@@ -245,7 +245,8 @@ impl Kind {
     }
 }
 
-/// Reports `impl …` as the result of a GET, because the compiler cannot tell whether it is a list.
+/// Reports `impl …` as the result of a GET, because the compiler cannot find out whether it is a
+/// list.
 fn check_opaque_get(endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
     if let Some(ty) = endpoint.function.opaque_result()
         && endpoint.spec.route.is("get")
@@ -277,9 +278,8 @@ fn no_page_message(endpoint: &Endpoint<'_>) -> String {
     )
 }
 
-/// Asserts that an argument reads the requested page, by the declared kind of pagination. An
-/// argument of the other kind gets an error of its own instead of the error about a missing
-/// argument.
+/// Asserts that an argument reads the requested page, with the declared kind of pagination. An
+/// argument of the other kind gets a separate error instead of the error about a missing argument.
 fn assert_page_request(paginate: &Paginate, endpoint: &Endpoint<'_>) -> TokenStream {
     let arguments = endpoint.function.arguments();
     let (name, (kind, argument, probe)) = (endpoint.name(), paginate.kind.names());
@@ -420,7 +420,7 @@ mod tests {
         }
     }
 
-    /// The names of the assertions in the expansion. The fixtures show their messages.
+    /// Returns the names of the assertions in the expansion. The fixtures show their messages.
     fn assertions(attribute: &str) -> Vec<&'static str> {
         let attribute = format!("get = \"/a\" {attribute}").parse().expect("tokens");
         let item = "async fn f(p: Request) -> Answer {}"

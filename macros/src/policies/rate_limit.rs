@@ -31,7 +31,7 @@ pub(crate) struct RateLimits {
     limits: Vec<RateLimit>,
 }
 
-/// One limit. The tokens of a value are kept for messages.
+/// One limit. It contains the tokens of its values, for messages.
 struct RateLimit {
     rate: Rate,
     burst: Option<u64>,
@@ -140,8 +140,8 @@ impl RateLimit {
         }
     }
 
-    /// Parses a list. If the rate has an error, the options are parsed with a rate that fits all of
-    /// them, so that their own errors are reported too.
+    /// Parses a list. If the rate has an error, the options are parsed with a rate that fits all
+    /// options. So errors in the options are reported too.
     fn parse_list(argument: &Argument, items: &[Item], sink: &Sink<'_>) -> Option<Self> {
         let (first, options) = match items.split_first() {
             Some((Item::Value(value), options)) => (Some(value), options),
@@ -209,8 +209,8 @@ impl RateLimit {
         self.check_prefetch(&own);
     }
 
-    /// Reports `prefetch` on a limit that is not a token bucket, that refuses nothing, or whose
-    /// bucket cannot hold two batches and one request.
+    /// Reports `prefetch` on a limit that is not a token bucket or that refuses no requests. Also
+    /// reports it if the bucket cannot hold two batches and one request.
     fn check_prefetch(&self, sink: &Sink<'_>) {
         let Some((prefetch, value)) = &self.prefetch else {
             return;
@@ -242,7 +242,7 @@ impl RateLimit {
         }
     }
 
-    /// The capacity of the bucket or the window in tokens.
+    /// Returns the capacity of the bucket or the window in tokens.
     fn capacity(&self) -> u64 {
         self.burst.unwrap_or(self.rate.permits)
     }
@@ -252,7 +252,7 @@ impl RateLimit {
         matches!(self.algorithm, Some("fixed_window" | "sliding_window"))
     }
 
-    /// Reports `on_error = deny` on a limit that refuses nothing.
+    /// Reports `on_error = deny` on a limit that refuses no requests.
     fn check_on_error(&self, sink: &Sink<'_>) {
         if let Some(("deny", value)) = &self.on_error
             && self.shadow
@@ -264,7 +264,7 @@ impl RateLimit {
         }
     }
 
-    /// Sets the burst, or reports it on a window, which has none.
+    /// Sets the burst. Reports it on a window, because a window has no burst.
     fn check_burst(&mut self, burst: u64, value: &Value, sink: &Sink<'_>) {
         match self.algorithm {
             Some(algorithm) if self.is_window() => sink.report(
@@ -292,7 +292,7 @@ impl RateLimit {
         }
     }
 
-    /// Sets the cost, and reports a number that the bucket never holds.
+    /// Sets the cost. Reports a number above the capacity of the bucket.
     fn check_cost(&mut self, cost: Cost, value: &Value, sink: &Sink<'_>) {
         let capacity = self.capacity();
         if let Cost::Tokens(cost) = cost
@@ -379,7 +379,7 @@ fn limit_name(option: &Argument, sink: &Sink<'_>) -> Option<(String, TokenStream
     Some((text, value.tokens.clone()))
 }
 
-/// The variant of the runtime's enum for a word: `TokenBucket` for `token_bucket`.
+/// Returns the variant of the runtime's enum for a word: `TokenBucket` for `token_bucket`.
 fn variant(name: &str) -> Ident {
     let mut variant = String::new();
     for word in name.split('_') {
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn b08_the_cost_of_a_function_is_not_compared_with_the_capacity() {
+    fn b08_a_cost_function_is_not_compared_with_the_capacity() {
         for path in [
             "weigh",
             "costs::weigh",

@@ -9,7 +9,7 @@ use crate::errors::Sink;
 use crate::expand::call_at;
 use crate::parse::{Argument, PathTemplate};
 
-/// The methods: each with its key and its variant of `aplomb::Method`.
+/// The methods, each with its key and its variant of `aplomb::Method`.
 const METHODS: [(&str, &str); 5] = [
     ("get", "Get"),
     ("post", "Post"),
@@ -18,7 +18,7 @@ const METHODS: [(&str, &str); 5] = [
     ("delete", "Delete"),
 ];
 
-/// The requests that an endpoint answers.
+/// The method and the path of the requests that an endpoint handles.
 #[derive(Default)]
 pub(crate) struct Route {
     method: Option<Ident>,
@@ -26,7 +26,7 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// The method's key as written, such as `get`.
+    /// Returns the method's key as written, such as `get`.
     pub(crate) fn method(&self) -> Option<&Ident> {
         self.method.as_ref()
     }
@@ -36,12 +36,12 @@ impl Route {
         self.method.as_ref().is_some_and(|method| method == key)
     }
 
-    /// The path.
+    /// Returns the path.
     pub(crate) fn path(&self) -> Option<&PathTemplate> {
         self.path.as_ref()
     }
 
-    /// The variant of `aplomb::Method` and the path as a string.
+    /// Returns the variant of `aplomb::Method`, and the path as a string.
     pub(crate) fn expand(&self) -> Option<(Ident, &str)> {
         let method = self.method.as_ref()?;
         let (_, variant) = METHODS.iter().find(|(key, _)| method == key)?;
@@ -81,10 +81,10 @@ impl Policy for Route {
         }
     }
 
-    /// Asserts that the number of parameters that each path argument reads is that of the path.
+    /// Asserts that each path argument reads as many parameters as the path has.
     ///
-    /// The call repeats the path and the name instead of reading them from the specification: a use
-    /// of the type would silence rustc's warning about an endpoint that is in no list.
+    /// The call repeats the path and the name instead of reading them from the specification. A use
+    /// of the type would prevent rustc's warning about an endpoint that is in no list.
     fn assertions(&self, endpoint: &Endpoint<'_>) -> TokenStream {
         let (name, path) = (
             endpoint.function.name(),

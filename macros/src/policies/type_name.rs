@@ -1,4 +1,5 @@
-//! `type_name = name`: the name of the generated type, for a function whose name another type has.
+//! `type_name = name`: the name of the generated type, if another type already has the name of the
+//! function.
 
 use quote::ToTokens;
 use syn::Ident;
@@ -14,7 +15,7 @@ pub(crate) struct TypeName {
 }
 
 impl TypeName {
-    /// The name, if one is declared.
+    /// Returns the name, if one is declared.
     pub(crate) fn name(&self) -> Option<&Ident> {
         self.name.as_ref()
     }
@@ -40,7 +41,7 @@ impl Policy for TypeName {
     }
 }
 
-/// Returns true if a type can have this name. `Kind::Name` also holds keywords.
+/// Returns true if a type can have this name. `Kind::Name` can also contain a keyword.
 fn is_identifier(name: &Ident) -> bool {
     syn::parse2::<Ident>(name.to_token_stream()).is_ok()
 }

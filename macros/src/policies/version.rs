@@ -9,7 +9,8 @@ use crate::errors::Sink;
 use crate::grammar;
 use crate::parse::{Argument, Kind, Value};
 
-/// The versions, if any are declared: the first, and the last unless the range is open.
+/// The versions, if any are declared: the first version, and the last version unless the range is
+/// open.
 #[derive(Default)]
 pub(crate) struct Version {
     range: Option<(u32, Option<u32>)>,

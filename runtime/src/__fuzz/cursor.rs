@@ -42,8 +42,9 @@ const BINDING: Binding<'_> = Binding {
     caller: None,
 };
 
-/// Checks the parser of cursors. `data` is the text of a cursor, and the payload of a signed
-/// cursor. A cursor that is accepted has the text that the same position would be written with.
+/// Checks the parser of cursors. `data` is used twice: as the text of a cursor, and as the payload
+/// of a signed cursor. The text of an accepted cursor must equal the text that is written for its
+/// position.
 pub fn cursor(data: &[u8]) {
     let cursors = Cursors::new(&Secret::new([7; 32]).expect("long enough"), None, "fuzz");
     let assert_round_trip = |text: &str| {

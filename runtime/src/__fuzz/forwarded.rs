@@ -10,10 +10,10 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The address that a trusted proxy appends.
 const CLIENT: &str = "203.0.113.7";
 
-/// Checks the parser of forwarded fields. The lines of `data` are fields that a client sends.
+/// Checks the parser of forwarded fields. Each line of `data` is a field value that a client sends.
 ///
-/// The client address is the peer's address if the peer is not trusted. If a trusted proxy has
-/// appended an address, it is that address.
+/// If the peer is not trusted, the client address must be the peer's address. If a trusted proxy
+/// has appended an address, the client address must be the appended address.
 pub fn forwarded(data: &[u8]) {
     let lines: Vec<&[u8]> = data.split(|byte| *byte == b'\n').take(4).collect();
     for (field, name, appended) in [
@@ -48,7 +48,7 @@ pub fn forwarded(data: &[u8]) {
     }
 }
 
-/// The lines as fields; `None` if they are not valid field values.
+/// Returns the lines as header fields; `None` if a line is not a valid field value.
 fn fields(name: &HeaderName, lines: &[Vec<u8>]) -> Option<HeaderMap> {
     let mut fields = HeaderMap::new();
     for line in lines {

@@ -6,9 +6,9 @@ impl Resource for Payment {
     const PREFIX: &'static str = "pay";
 }
 
-/// Checks the parser of identifiers. It accepts a text exactly if the reference parser of
-/// Crockford's base 32 reads 128 bits. The canonical spelling of the identifier parses to the same
-/// identifier.
+/// Checks the parser of identifiers. It must accept a text if and only if the reference parser of
+/// Crockford's base 32 reads 128 bits from it. The canonical spelling of the identifier must parse
+/// to the same identifier.
 pub fn id(data: &[u8]) {
     let Ok(text) = core::str::from_utf8(data) else {
         return;

@@ -1,5 +1,5 @@
-//! A simple reference implementation of JSON and its canonical form. The fuzz targets compare the
-//! real one with it.
+//! A simple reference implementation of JSON and its canonical form. The fuzz targets compare it
+//! with the implementation that the policies use.
 
 use core::iter::{Cycle, once};
 use core::slice::Iter;
@@ -17,8 +17,8 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// Parses what `serde_json` accepts, except objects with a repeated name and values that are
-    /// nested more than 128 deep.
+    /// Parses a JSON text that `serde_json` accepts. Returns `None` for other texts, for objects
+    /// with a repeated name, and for values that are nested more than 128 deep.
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
         serde_json::from_slice::<IgnoredAny>(text).ok()?;
         let mut rest = core::str::from_utf8(text).ok()?;
@@ -45,15 +45,14 @@ impl Value {
         }
     }
 
-    /// Decodes a canonical form. Each form has one value.
+    /// Decodes a canonical form. Each canonical form encodes exactly one value.
     pub(super) fn decode(form: &[u8]) -> Option<Self> {
         let mut rest = form;
         let value = decode_value(&mut rest)?;
         rest.is_empty().then_some(value)
     }
 
-    /// Writes one of the texts of the value. The style chooses spaces, escapes and the order of
-    /// members.
+    /// Writes the value as JSON. The style chooses spaces, escapes and the order of members.
     pub(super) fn text(&self, style: &mut Style<'_>) -> String {
         let body = match self {
             Self::Lexeme(lexeme) => lexeme.clone(),
@@ -179,7 +178,7 @@ fn members(rest: &mut &str, depth: usize) -> Option<BTreeMap<String, Value>> {
     Some(members)
 }
 
-/// Skips the character if it is the next one; returns whether it was.
+/// Skips the next character if it is `character`. Returns `true` if it was skipped.
 fn skip_character(rest: &mut &str, character: char) -> bool {
     *rest = rest.trim_start();
     let after = rest.strip_prefix(character);
@@ -246,7 +245,7 @@ fn decode_value(rest: &mut &[u8]) -> Option<Value> {
     })
 }
 
-/// Reads a text after its length.
+/// Reads a length, and then a text of this length.
 fn take_sized(rest: &mut &[u8]) -> Option<String> {
     let (length, after) = rest.split_first()?;
     let (length, after) = match length {

@@ -11,8 +11,9 @@ const LIMIT: RateLimitSpec = RateLimitSpec::new(100, Duration::from_mins(1)).wit
 const ENDPOINT: EndpointSpec =
     EndpointSpec::new(Method::Get, "/", "endpoint").with_rate_limits(&[LIMIT]);
 
-/// Checks the parsers of literals. Each one accepts the text or returns a message. The attribute
-/// and the environment agree on rates, and every accepted rate is a valid quota.
+/// Checks the parsers of literals. Each parser must accept the text or return a message. The
+/// attribute and the environment must accept the same rates, and every accepted rate must be a
+/// valid quota.
 pub fn literals(data: &[u8]) {
     let Ok(text) = core::str::from_utf8(data) else {
         return;

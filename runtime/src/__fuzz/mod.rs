@@ -42,8 +42,8 @@ pub fn idempotency_key(data: &[u8]) {
     }
 }
 
-/// The key of these fields, or the code of the rejection; `None` if they are not valid field
-/// values.
+/// Returns the key in these fields, or the code of the rejection. Returns `None` if a field is not
+/// a valid header value.
 fn key(fields: &[&[u8]]) -> Option<Result<String, &'static str>> {
     let mut headers = HeaderMap::new();
     for field in fields {
@@ -74,11 +74,11 @@ fn is_bare(field: &[u8]) -> bool {
     (1..=255).contains(&field.len()) && field.iter().all(allowed)
 }
 
-/// Checks the canonical form of JSON. `data` is a JSON text up to the first byte 255, and then the
-/// choices for another text of the same value.
+/// Checks the canonical form of JSON. `data` is a JSON text, then the byte 255, then choices. The
+/// choices determine how the same value is written as another JSON text.
 ///
-/// The canonical form agrees with the reference parser, decodes to the value, and is the same for
-/// both texts.
+/// The canonical form must agree with the reference parser, decode to the value, and be the same
+/// for both texts.
 pub fn json(data: &[u8]) {
     let mut parts = data.splitn(2, |byte| *byte == 255);
     let (text, style) = (
@@ -93,7 +93,7 @@ pub fn json(data: &[u8]) {
     assert_eq!(
         canonical(rewritten.as_bytes()),
         form,
-        "another text of the value: {rewritten:?}"
+        "the same value has another form when written as {rewritten:?}"
     );
     assert_eq!(
         form.and_then(|form| Value::decode(&form)),
@@ -120,13 +120,14 @@ mod record {
     /// The length of a record's head in bytes.
     const HEAD: usize = 60;
 
-    /// Checks the encoding of records: each decoded or built response is encoded, and decodes to
-    /// the same response.
+    /// Checks the encoding of records. Each response that was decoded or built is encoded again,
+    /// and must then decode to the same response.
     ///
-    /// `data` is a record, the rest of a record after its head, and the parts of a response.
+    /// `data` is used in three ways: as a record, as the part of a record after its head, and as
+    /// the parts of a response.
     pub fn record(data: &[u8]) {
-        let built = answer(data);
-        let head = written(built.clone().unwrap_or_else(|| {
+        let built = build_response(data);
+        let head = encode_record(built.clone().unwrap_or_else(|| {
             StoredResponse::restored(StatusCode::OK, Vec::new(), None)
                 .expect("a response without fields can be restored")
         }));
@@ -136,29 +137,29 @@ mod record {
             .flatten()
         {
             assert_eq!(
-                codec::stored_response(written(stored.clone())),
+                codec::stored_response(encode_record(stored.clone())),
                 Some(stored)
             );
         }
     }
 
-    fn written(kept: StoredResponse) -> Vec<u8> {
+    fn encode_record(response: StoredResponse) -> Vec<u8> {
         let lease = Lease {
             key: RecordKey::new([1; 16], [2; 16]),
             token: Token::from_u128(3),
         };
         let (fingerprint, ttl) = (Fingerprint::new(1, [4; 32]), Duration::from_hours(24));
-        codec::ended(&Complete::new(
+        codec::encode_completed(&Complete::new(
             lease,
             fingerprint,
-            Outcome::Response(kept),
+            Outcome::Response(response),
             ttl,
         ))
     }
 
-    /// Builds a response from its status (two bytes), a flag for the body, and lines: the body, and
-    /// then fields.
-    fn answer(data: &[u8]) -> Option<StoredResponse> {
+    /// Builds a response from `data`: the status (two bytes), a flag, and lines. The first line is
+    /// the body, if the lowest bit of the flag is set. The other lines are header fields.
+    fn build_response(data: &[u8]) -> Option<StoredResponse> {
         let ([high, low, flag], lines) = data.split_first_chunk()?;
         let status = StatusCode::from_u16(u16::from_be_bytes([*high, *low])).ok()?;
         let mut lines = lines.split(|byte| *byte == b'\n');
@@ -261,14 +262,14 @@ mod tests {
         }
 
         #[test]
-        fn a06_canonical_forms_are_equal_exactly_if_the_values_are(left in value(), right in value(), style: [u8; 32]) {
+        fn a06_canonical_forms_are_equal_if_and_only_if_the_values_are_equal(left in value(), right in value(), style: [u8; 32]) {
             let form = |value: &Value, style| canonical(value.text(&mut Style::new(style)).as_bytes());
             prop_assert_eq!(form(&left, &style[..9]) == form(&right, &style[9..]), left == right);
             prop_assert_eq!(form(&left, &style[..9]), form(&left, &style[9..]));
         }
 
         #[test]
-        fn b01_the_attribute_and_the_environment_parse_rates_alike(
+        fn b01_the_attribute_and_the_environment_accept_the_same_rates(
             text in "[0-9]{0,21}/?(s|sec|min|h|hour|day|m|d|[a-z]{0,4})(:burst=[0-9]{1,3})?|[0-9]{1,22}(ms|B|KiB|MB|d)?",
         ) {
             literals(text.as_bytes());

@@ -18,8 +18,9 @@ struct Filter {
     id: Option<Id<Payment>>,
 }
 
-/// Checks the parser of query strings. It agrees with the reference parser, or rejects with a 400
-/// that names a parameter. The same is true for the parser of page requests.
+/// Checks the parser of query strings. It must return the same values as the reference parser, or
+/// reject the query string with a 400 that names a parameter. The parser of page requests is
+/// checked with the same text.
 pub fn query_string(data: &[u8]) {
     let Ok(text) = core::str::from_utf8(data) else {
         return;
@@ -35,7 +36,8 @@ pub fn query_string(data: &[u8]) {
     check_page_request(text);
 }
 
-/// Checks that a query string with invalid UTF-8 is rejected and not replaced with another text.
+/// Checks that a query string with invalid UTF-8 is rejected. It must not be replaced with another
+/// text.
 fn check_invalid_utf8(text: &str) {
     let names: Vec<String> = pairs(text).into_iter().map(|(name, _)| name).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -98,7 +100,7 @@ fn check_page_request(text: &str) {
     }
 }
 
-/// A reference parser of `application/x-www-form-urlencoded`.
+/// Parses `application/x-www-form-urlencoded`. This is the reference parser.
 fn pairs(text: &str) -> Vec<(String, String)> {
     let pair = |pair: &str| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

@@ -71,13 +71,13 @@ impl Clients {
     }
 }
 
-/// All settings, validated, and the connected store.
+/// All validated settings, and the connected store.
 pub(super) struct Settings {
     facets: Facets,
     secret: Secret,
     /// A second secret, whose cursors are accepted while the secret is rotated.
     previous_secret: Option<Secret>,
-    /// Set if the secret is random, so that cursors end with this process.
+    /// Set if the secret is random, so that cursors are valid only until this process ends.
     secret_is_ephemeral: bool,
     namespace: String,
     lease: Duration,
@@ -93,8 +93,8 @@ impl Settings {
     }
 }
 
-/// Leases are renewed every third of their length. With less than 100 ms between two renewals, one
-/// slow call to the store could lose a lease.
+/// The shortest lease. A lease is renewed after each third of its length. With less than 100 ms
+/// between two renewals, a lease could lapse because of one slow call to the store.
 const MIN_LEASE: Duration = Duration::from_millis(300);
 
 /// An API with its validated settings and its connected store, or with the errors that were found.
@@ -105,7 +105,7 @@ pub(crate) struct Prepared<S> {
 }
 
 impl<S: Clone + Send + Sync + 'static> Prepared<S> {
-    /// Returns the proxies that are trusted with client addresses and request ids.
+    /// Returns the proxies whose client addresses and request ids are trusted.
     pub(crate) fn proxies(&self) -> TrustedProxies {
         self.settings
             .as_ref()
@@ -150,8 +150,8 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     }
 
     /// Validates all settings, connects the store, and collects every error. `needs_secret` is
-    /// false for tools that sign nothing: they neither read nor create the secret of a shared
-    /// store.
+    /// `false` for tools that sign nothing. Such tools neither read nor create the secret of a
+    /// shared store.
     pub(super) async fn settings(
         &self,
         needs_secret: bool,
@@ -200,8 +200,8 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
                     .or_else(|| (!needs_secret).then(Secret::random));
                 errors.collect(self.store.open(namespace, secret).await)
             }
-            // Checks the store although the name or the secret is invalid. A given secret keeps it
-            // from creating one there.
+            // The store is checked even if the name or the secret is invalid. It gets a random
+            // secret, so that no secret is created in the store.
             _ => errors.collect(self.store.open("", Some(Secret::random())).await),
         };
         let opened = opened?;
@@ -372,8 +372,8 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             return Ok(None);
         }
         let records = &settings.facets.records;
-        // A connection of its own, so that a handler that blocks the runtime cannot stop the
-        // renewal.
+        // The renewal has a separate connection, so that a handler that blocks the runtime cannot
+        // stop the renewal.
         let own = records
             .for_heartbeat()
             .unwrap_or_else(|| Arc::clone(records));
@@ -386,7 +386,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     }
 }
 
-/// Encrypts the records that the store keeps, if there are keys.
+/// Wraps the stores of records so that responses are encrypted, if there are keys.
 fn encrypted(facets: Facets, keys: Option<EncryptionKeys>) -> Facets {
     let Some(keys) = keys else { return facets };
     let Facets {

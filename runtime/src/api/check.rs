@@ -11,7 +11,7 @@ use crate::policies::version;
 use crate::spec::{Access, EndpointSpec};
 use crate::start::{StartError, StartErrors};
 
-/// Checks all endpoints, and collects what is wrong.
+/// Checks all endpoints, and collects the errors.
 pub(super) fn endpoints<S>(api: &Api<S>, errors: &mut StartErrors) {
     access(api, errors);
     caller_arguments(api, errors);
@@ -77,8 +77,8 @@ fn caller_arguments<S>(api: &Api<S>, errors: &mut StartErrors) {
     }));
 }
 
-/// Callers without an identity share their keys: anyone who has a key gets its response. The
-/// endpoint must therefore allow this with `anonymous`.
+/// Checks that an endpoint declares `anonymous` if its callers have no identity. Such callers share
+/// their keys: anyone who has a key gets its response.
 fn anonymous_keys<S>(api: &Api<S>, errors: &mut StartErrors) {
     let undeclared = |spec: &&EndpointSpec| match spec.idempotency {
         IdempotencyPolicy::Idempotent(idempotency) => {
@@ -96,7 +96,7 @@ fn anonymous_keys<S>(api: &Api<S>, errors: &mut StartErrors) {
     }));
 }
 
-/// A response must be stored at least as long as a crashed process blocks its key.
+/// Checks that every response is stored at least as long as a crashed process blocks its key.
 pub(super) fn times_to_live<S>(api: &Api<S>, lease: Duration, errors: &mut StartErrors) {
     for spec in api.routes.specs() {
         if let IdempotencyPolicy::Idempotent(idempotency) = spec.idempotency
@@ -111,7 +111,8 @@ pub(super) fn times_to_live<S>(api: &Api<S>, lease: Duration, errors: &mut Start
     }
 }
 
-/// Endpoints that name the same limit share its buckets, so they must declare it alike.
+/// Checks that endpoints that name the same limit declare it in the same way, because they share
+/// its buckets.
 fn named_limits<S>(api: &Api<S>, errors: &mut StartErrors) {
     let mut seen: HashMap<&str, (&RateLimitSpec, &EndpointSpec)> = HashMap::new();
     for spec in api.routes.specs() {
@@ -138,7 +139,7 @@ fn named_limits<S>(api: &Api<S>, errors: &mut StartErrors) {
     }
 }
 
-/// Returns what to write so that two declarations agree.
+/// Returns the fix that makes two declarations agree.
 fn describe_fix(left: &RateLimitSpec, right: &RateLimitSpec) -> &'static str {
     if left.shadow != right.shadow {
         "write `shadow` in both or in neither"
@@ -207,9 +208,9 @@ fn has_only_uri_bytes(text: &str) -> bool {
         .all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte))
 }
 
-/// Compares the parameters that a `Path` argument reads with those of the path template. The
-/// compiler has compared the counts for common types; the names of a struct's fields are known only
-/// at start.
+/// Compares the parameters that a `Path` argument reads with the parameters of the path template.
+/// The compiler has compared the counts for common types; the names of a struct's fields are known
+/// only at start.
 fn path_arguments(spec: &EndpointSpec, errors: &mut StartErrors) {
     let parameters: Vec<&str> = template_parameters(spec.path).collect();
     for probe in spec.path_arguments.iter().flatten() {
@@ -261,7 +262,7 @@ fn template_parameters(path: &str) -> impl Iterator<Item = &str> {
         .map(|(name, _)| name)
 }
 
-/// The endpoint in messages, such as "`get_order` (GET /orders/{id})".
+/// Returns the text for an endpoint in messages, such as "`get_order` (GET /orders/{id})".
 pub(super) fn describe(spec: &EndpointSpec) -> String {
     format!("`{}` ({} {})", spec.name, spec.method, spec.path)
 }

@@ -8,8 +8,8 @@ use crate::problem::{ProblemKind, ProblemSpec, registry};
 use crate::spec::EndpointSpec;
 use crate::start::StartError;
 
-/// Returns an error for each declaration of a code that contradicts the first one. Several errors
-/// may declare the same kind: many have a `NOT_FOUND`.
+/// Returns an error for each declaration of a code that contradicts the first declaration of this
+/// code. Several error types may declare the same kind: many have a `NOT_FOUND`.
 pub(super) fn conflicts(specs: impl Iterator<Item = &'static EndpointSpec>) -> Vec<StartError> {
     let mut declarations: HashMap<&str, Declaration> =
         registry::ALL.iter().map(framework_declaration).collect();
@@ -19,7 +19,7 @@ pub(super) fn conflicts(specs: impl Iterator<Item = &'static EndpointSpec>) -> V
         for kind in endpoint.problems().iter() {
             let other = Declaration {
                 spec: kind.spec,
-                place: DeclaredAt::Error(*kind, endpoint),
+                declared_at: DeclaredAt::Error(*kind, endpoint),
             };
             let first = declarations.entry(kind.spec.code).or_insert(other);
             let declared_by = (kind.error, kind.variant, kind.spec.code);
@@ -36,16 +36,16 @@ fn framework_declaration(spec: &ProblemSpec) -> (&'static str, Declaration) {
         spec.code,
         Declaration {
             spec: *spec,
-            place: DeclaredAt::Framework,
+            declared_at: DeclaredAt::Framework,
         },
     )
 }
 
-/// The kind of problem that a code has, and the place that declares it.
+/// The kind of problem that a code has, and where it is declared.
 #[derive(Clone, Copy)]
 struct Declaration {
     spec: ProblemSpec,
-    place: DeclaredAt,
+    declared_at: DeclaredAt,
 }
 
 #[derive(Clone, Copy)]
@@ -55,8 +55,8 @@ enum DeclaredAt {
 }
 
 impl Declaration {
-    /// Returns whether both are the same to a client. `retryable`, `Retry-After` and the effects
-    /// may differ, because they depend on how far the handler went.
+    /// Returns `true` if both declarations are the same to a client. `retryable`, `Retry-After` and
+    /// the effects may differ, because they depend on how far the handler got.
     fn agrees_with(&self, other: &Self) -> bool {
         let kind = |spec: &ProblemSpec| (spec.category, spec.status, spec.title);
         kind(&self.spec) == kind(&other.spec)
@@ -64,7 +64,7 @@ impl Declaration {
 
     fn describe_conflict(&self, other: &Self) -> String {
         let code = self.spec.code;
-        let fix = match self.place {
+        let fix = match self.declared_at {
             DeclaredAt::Framework => {
                 "give your error another code, or the status and title of the framework"
             }
@@ -82,7 +82,7 @@ impl fmt::Display for Declaration {
             title,
             ..
         } = self.spec;
-        write!(f, "{status} `{category}` {title:?} {}", self.place)
+        write!(f, "{status} `{category}` {title:?} {}", self.declared_at)
     }
 }
 

@@ -29,15 +29,16 @@ use crate::store::Store;
 
 /// The endpoints of a service, with the store, the authentication and the defaults that they share.
 ///
-/// The service reads its settings from the environment when it starts, and reports all errors at
-/// once. A setting that the code makes takes precedence over its variable.
+/// The service reads its settings from the environment when it starts, and reports all errors
+/// together. A setting in the code takes precedence over its variable. [`serve`](crate::serve()) reads
+/// three more variables, for its address and its time limits.
 ///
 /// | variable | | default |
 /// |---|---|---|
 /// | `APLOMB_STORE` | the store of idempotency keys and rate limits, for [`Store::from_env`]: `memory:`, or with the feature `redis`: `redis://…`, `redis+sentinel://…` or `redis+cluster://…` | `memory:` |
 /// | `APLOMB_STORE_EVICTION` | `accept` allows a Redis that may evict records | such a Redis is refused |
 /// | `APLOMB_API_KEYS` | callers and their keys, for [`ApiKeys::from_env`](crate::auth::ApiKeys::from_env) | |
-/// | `APLOMB_SECRET` | signs cursors: at least 32 bytes, the same for all instances | kept in a shared store, else random |
+/// | `APLOMB_SECRET` | signs cursors: at least 32 bytes, the same for all instances | stored in a shared store, or else random |
 /// | `APLOMB_PREVIOUS_SECRET` | the previous secret, whose cursors stay valid while the secret is rotated; see [`previous_secret`](Self::previous_secret) | |
 /// | `APLOMB_ENCRYPTION_KEYS` | keys that encrypt stored responses: `<id>:<base64 of 32 bytes>[,…]`; see [`encryption_keys`](Self::encryption_keys) | responses are stored unencrypted |
 /// | `APLOMB_LEASE` | the time that a crashed process blocks an idempotency key, at least 300 ms | `30s` |
@@ -71,7 +72,7 @@ pub struct Api<S> {
 }
 
 impl<S: Clone + Send + Sync + 'static> Api<S> {
-    /// The deadline of endpoints that declare none.
+    /// The deadline of endpoints that declare no `timeout`.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
     /// The default time that a crashed process blocks an idempotency key.
@@ -90,9 +91,9 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     /// The name is a slug, `[a-z0-9-]{1,64}`; with any other name the service does not start. It is
     /// the API's identity in its store, so APIs with different names can share a Redis.
     ///
-    /// A renamed API is a new API: it has no idempotency keys, no counts of rate limits and no
-    /// valid cursors, and a retry of an earlier request takes effect a second time. Change the
-    /// [`title`](Self::title) instead, which is only shown to people.
+    /// After a rename, the API does not find its earlier idempotency keys and counts of rate
+    /// limits, and earlier cursors are invalid. A retry of an earlier request then takes effect a
+    /// second time. To change only the text that people see, change the [`title`](Self::title).
     pub fn new(name: impl Into<String>, routes: Routes<S>) -> Self {
         Self {
             name: name.into(),
@@ -149,37 +150,38 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self
     }
 
-    /// Sets the secret that signs cursors, in place of `APLOMB_SECRET`. Idempotency keys and limits
-    /// do not depend on it.
+    /// Sets the secret that signs cursors, instead of `APLOMB_SECRET`. Idempotency keys and limits
+    /// do not depend on this secret.
     ///
-    /// If neither is set, a shared store keeps a secret: the first instance creates it, and later
-    /// ones read it when they start. If the store loses the secret, the next instance that starts
-    /// creates another one. Then instances with different secrets refuse each other's cursors,
-    /// until all instances have been restarted.
+    /// If neither is set, a shared store contains the secret: the first instance creates it, and
+    /// later instances read it when they start. If the store loses the secret, the next instance
+    /// that starts creates another one. Then instances with different secrets refuse each other's
+    /// cursors, until all instances have been restarted.
     #[must_use]
     pub fn secret(mut self, secret: Secret) -> Self {
         self.secret = Some(secret);
         self
     }
 
-    /// Sets a second secret, in place of `APLOMB_PREVIOUS_SECRET`. Cursors that it signed are
-    /// accepted.
+    /// Sets a second secret, instead of `APLOMB_PREVIOUS_SECRET`. Cursors that were signed with it
+    /// are accepted.
     ///
     /// To rotate the secret while clients page through lists:
     ///
     /// 1. If instances are restarted one after the other, first give every instance the new secret
     ///    as the previous secret. Otherwise instances with only the old secret refuse new cursors.
-    /// 2. Give every instance the new one as the secret, and the old one as the previous secret.
-    /// 3. Remove the old one when clients have no cursors of it any more.
+    /// 2. Give every instance the new secret as the secret, and the old secret as the previous
+    ///    secret.
+    /// 3. Remove the old secret when clients no longer have cursors that were signed with it.
     #[must_use]
     pub fn previous_secret(mut self, secret: Secret) -> Self {
         self.previous_secret = Some(secret);
         self
     }
 
-    /// Sets the keys that encrypt stored responses, in place of `APLOMB_ENCRYPTION_KEYS`; see
-    /// [encryption](crate::policies::idempotency#encryption-at-rest). The first key encrypts, and all
-    /// keys decrypt.
+    /// Sets the keys that encrypt stored responses, instead of `APLOMB_ENCRYPTION_KEYS`; see
+    /// [encryption](crate::policies::idempotency#encryption-at-rest). The first key encrypts, and
+    /// all keys decrypt.
     ///
     /// To rotate keys while clients retry:
     ///
@@ -192,15 +194,16 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self
     }
 
-    /// Sets the beginning of the `type` of problems, in place of `urn:aplomb:problem:`. The code
-    /// follows it. It must be an absolute URI, such as `https://docs.example/problems/`.
+    /// Sets the base of the `type` of problems, instead of `urn:aplomb:problem:`. A `type` is the
+    /// base followed by the code. The base must be an absolute URI, such as
+    /// `https://docs.example/problems/`.
     #[must_use]
     pub fn problem_base(mut self, base: impl Into<String>) -> Self {
         self.problem_base = Some(base.into());
         self
     }
 
-    /// Sets the deadline of endpoints that declare none; the default is 30 seconds.
+    /// Sets the deadline of endpoints that declare no `timeout`; the default is 30 seconds.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -215,7 +218,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self
     }
 
-    /// Sets the time that a crashed process blocks an idempotency key, in place of `APLOMB_LEASE`;
+    /// Sets the time that a crashed process blocks an idempotency key, instead of `APLOMB_LEASE`;
     /// at least 300 ms. The `ttl` of every endpoint must be at least as long.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
@@ -223,7 +226,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self
     }
 
-    /// Sets the time for which the lease of a running request is renewed, in place of
+    /// Sets the time for which the lease of a running request is renewed, instead of
     /// `APLOMB_MAX_HANDLER_DURATION`; at least 300 ms. A handler that runs longer counts as
     /// crashed.
     #[must_use]
@@ -232,16 +235,17 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self
     }
 
-    /// Sets the number of instances of the service, in place of `APLOMB_INSTANCES`; 1 to 10,000.
-    /// While the store is slow or down, each instance admits [its
-    /// share](crate::policies::rate_limit#while-the-store-is-slow-or-down) of every rate limit.
+    /// Sets the number of instances of the service, instead of `APLOMB_INSTANCES`; 1 to 10,000.
+    /// While the store is slow or down, each instance admits
+    /// [its share](crate::policies::rate_limit#while-the-store-is-slow-or-down) of every rate
+    /// limit.
     #[must_use]
     pub fn instances(mut self, instances: u32) -> Self {
         self.instances = Some(instances);
         self
     }
 
-    /// Sets the trusted proxies in front of the service, in place of `APLOMB_TRUSTED_PROXIES`: IPv4
+    /// Sets the trusted proxies in front of the service, instead of `APLOMB_TRUSTED_PROXIES`: IPv4
     /// and IPv6 addresses and networks (CIDR), separated by commas. An empty text trusts no proxy.
     ///
     /// For a request from a trusted proxy, rate limits use the client address that [the proxy
@@ -262,26 +266,26 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self
     }
 
-    /// Sets the header in which trusted proxies name the client, in place of
-    /// `APLOMB_FORWARDED_FIELD`. Choose the one that your proxies write. The other one is never
-    /// read, because clients could write it.
+    /// Sets the header in which trusted proxies name the client, instead of
+    /// `APLOMB_FORWARDED_FIELD`. Choose the header that your proxies write. The other header is
+    /// never read, because clients could write it.
     #[must_use]
     pub fn forwarded_field(mut self, field: ForwardedField) -> Self {
         self.forwarded_field = Some(field);
         self
     }
 
-    /// Sets the page for people that endpoints link to if they are `deprecated` or have a `sunset`,
-    /// and name no page with `info`. It must be an absolute `http` or `https` URL, or a path that
-    /// begins with a slash.
+    /// Sets the page for people to which endpoints link if they are `deprecated` or have a
+    /// `sunset`, and name no page with `info`. The page must be an absolute `http` or `https` URL,
+    /// or a path that begins with a slash.
     #[must_use]
     pub fn deprecation_info(mut self, page: impl Into<String>) -> Self {
         self.deprecation_info = Some(page.into());
         self
     }
 
-    /// Sets the clock for deprecations and sunsets, in place of the machine's, so that tests can
-    /// choose the date. Rate limits and idempotency records use the clock of their store.
+    /// Sets the clock for deprecations and sunsets, instead of the clock of the machine, so that
+    /// tests can choose the date. Rate limits and idempotency records use the clock of their store.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -289,8 +293,8 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     }
 
     /// Returns the numbers of calls of endpoints that are `deprecated` or have a `sunset`, by
-    /// endpoint and version, since the process started. Call it before the API is consumed; the
-    /// counters stay live.
+    /// endpoint and version, since the process started. Call this method before the API is turned
+    /// into a router. The result still shows the current numbers afterwards.
     pub fn deprecated_calls(&self) -> DeprecatedCalls {
         self.deprecated_calls.clone()
     }
@@ -356,9 +360,9 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self.prepare().await.into_router(state)
     }
 
-    /// Returns the store of idempotency records, connected by the service's settings and decrypting
-    /// responses. It is meant for operators' tools, such as one that resolves a record with an
-    /// unknown outcome ([`IdempotencyStore::resolve`]).
+    /// Returns the store of idempotency records. It is connected with the settings of the service,
+    /// and it decrypts responses. Use it in tools for operators, for example to resolve a record
+    /// with an unknown outcome ([`IdempotencyStore::resolve`]).
     ///
     /// # Errors
     ///

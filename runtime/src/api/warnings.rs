@@ -35,8 +35,8 @@ fn unshared_store(instances: u64) -> Option<String> {
     })
 }
 
-/// Warns of all endpoints that store keys without limiting their callers. One line names them all,
-/// so that a large service does not hide its other warnings.
+/// Warns of all endpoints that store keys without limiting their callers. One line names all of
+/// them, so that in a large service they do not hide the other warnings.
 fn unlimited_keys<'a>(specs: impl Iterator<Item = &'a EndpointSpec>) -> Option<String> {
     let is_unlimited = |spec: &&EndpointSpec| {
         let stores_keys = matches!(spec.idempotency, IdempotencyPolicy::Idempotent(_));
@@ -58,8 +58,8 @@ fn unlimited_keys<'a>(specs: impl Iterator<Item = &'a EndpointSpec>) -> Option<S
     ))
 }
 
-/// The endpoint and its place in the source. Two versions of an endpoint may differ only in the
-/// place.
+/// Returns the endpoint with its file and line. Two versions of an endpoint may differ only in the
+/// file and line.
 fn describe_with_source(spec: &EndpointSpec) -> String {
     format!(
         "{} in {}:{}",
@@ -118,7 +118,7 @@ mod tests {
     const LIMIT: RateLimitSpec = RateLimitSpec::new(1, Duration::from_secs(1));
 
     #[test]
-    fn a_deprecated_endpoint_is_warned_of_from_its_date_on() {
+    fn a_deprecated_endpoint_causes_a_warning_from_its_date_on() {
         let warning = |deprecation: &'static DeprecationSpec, month| {
             let spec = EndpointSpec::new(Method::Get, "/x", "x").with_location("m", "src/x.rs", 7);
             let spec = spec.with_deprecation(deprecation);
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn several_instances_with_memory_stores_are_warned_of() {
+    fn several_instances_with_memory_stores_cause_a_warning() {
         assert_eq!(unshared_store(1), None);
         assert!(
             unshared_store(2)

@@ -28,7 +28,8 @@ pub struct ApiKeys {
     errors: Vec<StartError>,
 }
 
-/// A key. The 8 bytes of the prefix find it; the whole digest is compared in constant time.
+/// An API key and its caller. A key is found by the first 8 bytes of its digest. Then the whole
+/// digest is compared in constant time.
 struct Key {
     digest: [u8; 32],
     caller: Caller,
@@ -42,13 +43,13 @@ const EXPECTED: &str = "expected caller:key, separated by commas, such as alice:
 
 impl ApiKeys {
     /// Reads the keys from `APLOMB_API_KEYS`, such as `alice:sk_live_4eC3…,bob:sha256:9f86d0…`.
-    /// Errors in it are reported when the API starts.
+    /// Errors in the variable are reported when the API starts.
     pub fn from_env() -> Self {
         Self::read(None)
     }
 
-    /// Reads the keys from `APLOMB_API_KEYS`, or uses `default` if it is not set. For examples and
-    /// development.
+    /// Reads the keys from `APLOMB_API_KEYS`, or uses `default` if the variable is not set. Use it
+    /// in examples and during development.
     pub fn from_env_or(default: &str) -> Self {
         Self::read(Some(default))
     }
@@ -57,7 +58,7 @@ impl ApiKeys {
     ///
     /// # Errors
     ///
-    /// Returns one error per wrong entry. The errors never contain a key.
+    /// Returns one error for each wrong entry. The errors never contain a key.
     pub fn parse(text: &str) -> Result<Self, StartErrors> {
         let mut keys = Self::parse_lenient(text);
         let mut errors = StartErrors::new();
@@ -70,7 +71,7 @@ impl ApiKeys {
         self.by_prefix.values().map(Vec::len).sum()
     }
 
-    /// Returns whether there are no keys, so that every call is rejected.
+    /// Returns `true` if there are no keys. Every request that needs a caller is then rejected.
     pub fn is_empty(&self) -> bool {
         self.by_prefix.is_empty()
     }
@@ -82,7 +83,8 @@ impl ApiKeys {
         ) {
             (Some(Ok(text)), _) if !text.is_empty() => Self::parse_lenient(&text),
             (None, Some(default)) => Self::parse_lenient(default),
-            // An empty variable is more likely a missing secret than a wish for the default keys.
+            // An empty variable probably means that a secret is missing. The default keys are not
+            // used.
             (Some(Ok(_)), _) => Self::failed(StartError::variable(VARIABLE, "", EXPECTED)),
             (Some(Err(_)), _) => Self::failed(StartError::variable(VARIABLE, "…", EXPECTED)),
             (None, None) => Self::failed(StartError::new(format!(
@@ -102,7 +104,8 @@ impl ApiKeys {
         let mut keys = Self::default();
         for (index, entry) in text.split(',').enumerate() {
             if let Err(why) = keys.add(entry.trim()) {
-                // The error does not show the entry: caller and key could have been swapped.
+                // The error does not show the entry, because its caller and key may be in the wrong
+                // order.
                 keys.errors.push(StartError::variable(
                     VARIABLE,
                     "…",
@@ -257,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn other_credentials_are_invalid() {
+    fn wrong_credentials_are_invalid() {
         let keys = ApiKeys::parse("alice:sk_test_1").expect("valid");
         for fields in [
             &["Bearer sk_test_2"][..],

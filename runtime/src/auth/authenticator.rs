@@ -1,4 +1,4 @@
-//! The form of [`Authenticate`] that an API stores: a trait object.
+//! The trait-object form of [`Authenticate`], which an API stores.
 
 use core::fmt;
 use core::future::Future;
@@ -12,9 +12,9 @@ use http::request::Parts;
 use super::{Authenticate, Authentication};
 use crate::start::StartError;
 
-/// An [`Authenticate`] behind a pointer. A trait with an `async fn` cannot be a trait object itself.
+/// The trait-object form of [`Authenticate`]. A trait with an `async fn` cannot be a trait object.
 pub(crate) trait Authenticator: fmt::Debug + Send + Sync {
-    /// Returns the caller of a request without allocation, or `None` if this authentication can wait.
+    /// Returns the caller of a request without allocation; `None` if the authentication may wait.
     fn authenticate_now(&self, head: &Parts) -> Option<Authentication>;
 
     /// Returns the caller of a request.
@@ -31,8 +31,8 @@ impl<A: Authenticate> Authenticator for A {
             return None;
         }
         let future = pin!(Authenticate::authenticate(self, head));
-        // Nothing would wake the task after a future that waits, and a second call would count the
-        // same credentials twice. So the request fails.
+        // If this future waits, nothing wakes the task again. A second call of `authenticate` would
+        // use the same credentials twice, so the request fails instead.
         match future.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(found) => Some(found),
             Poll::Pending => Some(Authentication::Unavailable(format!(

@@ -1,9 +1,9 @@
-//! Authentication: it finds the caller of a request.
+//! Authentication, which finds the caller of a request.
 //!
-//! An API has one way of authentication, set with [`Api::auth`](crate::Api::auth). It runs before
-//! the limits and idempotency records, and before the body is read. These and cursors use the
-//! [`Caller`] that it finds. A client address with a hundred failed authentications in a
-//! minute gets a 429 instead of a 401. Requests with valid credentials are not affected.
+//! An API has one authenticator, which is set with [`Api::auth`](crate::Api::auth). It runs before
+//! the rate limits and idempotency records, and before the body is read. Limits, records and
+//! cursors use the [`Caller`] that it finds. A client address with a hundred failed authentications
+//! in a minute gets a 429 instead of a 401. Requests with valid credentials are not affected.
 
 mod api_keys;
 mod authenticator;
@@ -22,7 +22,7 @@ pub(crate) use stage::AuthenticationStage;
 pub use crate::request::Caller;
 use crate::start::StartError;
 
-/// A way of authentication.
+/// A method of authentication, such as sessions in a database.
 ///
 /// ```
 /// use aplomb::auth::{Authenticate, Authentication, Caller};
@@ -80,7 +80,7 @@ pub trait Authenticate: fmt::Debug + Send + Sync + 'static {
     /// Returns the value of `WWW-Authenticate` on a 401 (RFC 9110 §11.6.1).
     fn challenge(&self) -> HeaderValue;
 
-    /// Returns the errors in the settings. Called once when the API starts.
+    /// Returns the errors in the settings. It is called one time, when the API starts.
     fn start_errors(&self) -> Vec<StartError> {
         Vec::new()
     }

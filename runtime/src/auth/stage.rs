@@ -28,7 +28,7 @@ pub(crate) struct AuthenticationStage {
 }
 
 impl AuthenticationStage {
-    /// The stage of an endpoint; `None` if its API has no authentication.
+    /// Returns the stage of an endpoint; `None` if its API has no authentication.
     pub(crate) fn new(
         auth: Option<&Arc<dyn Authenticator>>,
         access: Access,
@@ -82,9 +82,9 @@ impl Stage for AuthenticationStage {
         if let Some(found) = self.auth.authenticate_now(head) {
             return StageResult::Ready(self.apply(found, head, caller));
         }
-        // `authenticate` is called only when the future is polled. A waiting stage is entered
-        // twice, and an authentication that calls another service or accepts a one-time proof
-        // must run once.
+        // `authenticate` is called only when the future is polled, because a waiting stage is
+        // entered twice. An authentication that calls another service or accepts a one-time proof
+        // must run only one time.
         StageResult::Waiting(Box::pin(async move {
             let found = self.auth.authenticate(head).await;
             self.apply(found, head, caller)
@@ -92,7 +92,8 @@ impl Stage for AuthenticationStage {
     }
 }
 
-/// The 401. Its challenge has `invalid_token` only if the request had credentials (RFC 6750 §3.1).
+/// Returns the 401. Its challenge has `invalid_token` only if the request had credentials (RFC 6750
+/// §3.1).
 fn unauthenticated(auth: &dyn Authenticator, invalid: Option<&'static str>) -> Problem {
     let challenge = auth.challenge();
     let value = match invalid {

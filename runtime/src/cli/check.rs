@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Command;
 
-use super::log::{self, Warnings};
+use super::log::{self, LogCollector};
 use super::serve::SETTINGS;
 use super::{FAILED, exit_success, print_each};
 use crate::api::Api;
@@ -21,7 +21,7 @@ pub(super) fn command() -> Command {
         .about("Checks that the service would start; opens no port")
         .long_about(LONG_ABOUT)
         .after_help(
-            "The settings are those of `serve`.\n\n\
+            "The command reads the same settings as `serve`.\n\n\
              Exit codes: 0 the service would start, even with warnings, 1 it would not start.",
         )
 }
@@ -30,9 +30,9 @@ const LONG_ABOUT: &str = "\
 Checks that the service would start: its endpoints, all settings, the connection to the store
 and the guarantees of that store, and the state that the service makes. Opens no port.
 
-`check` does what a start does, so it also creates what a start creates in the store and the
-state, such as the tables of a database. It prints every error, and warnings about
-declarations and settings that work but are probably a mistake.";
+`check` does everything that the service does at start. So it also creates what the service
+creates in the store and the state, such as the tables of a database. It prints every error. It
+also prints warnings about declarations and settings that work but are probably a mistake.";
 
 pub(super) async fn run<S, C, F, E>(api: Api<S>, connect: C) -> ExitCode
 where
@@ -46,7 +46,7 @@ where
         api.endpoints().count(),
         api.store_name(),
     );
-    let logged = Warnings::default();
+    let logged = LogCollector::default();
     let (mut warnings, result) = log::collect(&logged, async {
         let checked = check_settings(api, connect).await;
         let warnings = checked.prepared.warnings();
@@ -64,8 +64,8 @@ where
     }
 }
 
-/// Warns of variables with the framework's prefix that are not its settings, such as misspelled
-/// ones.
+/// Returns a warning for each variable that has the framework's prefix but is not a setting, such
+/// as a misspelled variable.
 fn unknown_settings(names: impl Iterator<Item = String>) -> Vec<String> {
     let is_known = |name: &str| SETTINGS.split_whitespace().any(|word| word == name);
     let mut unknown: Vec<_> = names
@@ -82,7 +82,7 @@ fn unknown_settings(names: impl Iterator<Item = String>) -> Vec<String> {
         .collect()
 }
 
-/// The result line of a service that would start.
+/// Returns the result line for a service that would start.
 fn report(name: &str, endpoints: usize, store: &str, warnings: usize) -> String {
     let endpoints = plural(endpoints, "endpoint");
     format!(

@@ -1,4 +1,4 @@
-//! Collects the warnings and errors that a start writes to the log.
+//! Collects the warnings and errors that a service logs while it starts.
 
 use core::fmt;
 use core::fmt::Write as _;
@@ -10,26 +10,26 @@ use tracing::metadata::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// A subscriber that collects warnings and errors: one line each, in the order of the log.
+/// A subscriber that collects warnings and errors, one line for each, in the order of the log.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Warnings(Arc<Mutex<Vec<String>>>);
+pub(super) struct LogCollector(Arc<Mutex<Vec<String>>>);
 
-impl Warnings {
+impl LogCollector {
     /// Takes the lines that were collected so far.
     pub(super) fn take(&self) -> Vec<String> {
         core::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Runs a future, and collects the warnings and errors that this thread logs meanwhile, in place of
-/// writing them to the log. Other threads are not affected. The future must stay on this thread,
-/// like the one of `Runtime::block_on`.
-pub(super) async fn collect<F: Future>(warnings: &Warnings, future: F) -> F::Output {
+/// Runs a future. The warnings and errors that this thread logs during the run are collected
+/// instead of written to the log. Other threads are not affected. The future must not move to
+/// another thread. `Runtime::block_on` guarantees this.
+pub(super) async fn collect<F: Future>(warnings: &LogCollector, future: F) -> F::Output {
     let _guard = tracing::subscriber::set_default(warnings.clone());
     future.await
 }
 
-impl Subscriber for Warnings {
+impl Subscriber for LogCollector {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.is_event() && *metadata.level() <= Level::WARN
     }
@@ -62,7 +62,7 @@ impl Subscriber for Warnings {
     fn exit(&self, _: &Id) {}
 }
 
-/// One event as a line: its message, then its fields in parentheses.
+/// The line of one event: its message, then its fields in parentheses.
 #[derive(Default)]
 struct Line {
     message: String,
@@ -103,7 +103,7 @@ mod tests {
 
     #[tokio::test]
     async fn warnings_and_errors_are_collected_as_lines() {
-        let warnings = Warnings::default();
+        let warnings = LogCollector::default();
         let result = collect(&warnings, async {
             tracing::info!("connected");
             tracing::warn!(

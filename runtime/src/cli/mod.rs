@@ -19,11 +19,11 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use crate::api::Api;
 use crate::serve::print_line;
 
-/// Runs a service by its command line: serves the API, or runs a command for operators.
+/// Runs a service with its command line: serves the API, or runs a command for operators.
 ///
-/// `make_api` makes the API, and `connect` makes its state, as for [`serve`](crate::serve). Both
-/// are called inside a multi-threaded tokio runtime, which this function starts, and only by
-/// commands that need them.
+/// `make_api` makes the API, and `connect` makes its state, as for [`serve`](crate::serve). Only
+/// the commands that need them call them. The calls run inside a multi-threaded tokio runtime,
+/// which this function starts.
 ///
 /// | command | | calls `connect` |
 /// |---|---|---|
@@ -42,8 +42,8 @@ use crate::serve::print_line;
 /// | 1 | `serve`: a request was cut off. `check`: the service would not start, for example because of an invalid setting. `records`: the record does not exist, or its outcome is not unknown |
 /// | 2 | the arguments are invalid. `serve`: the service did not start. `records`: a setting is invalid, or the store cannot be used |
 ///
-/// Results go to the standard output, errors and warnings to the standard error. A closed output,
-/// such as a pipe, is not an error.
+/// Results are written to the standard output, and errors and warnings to the standard error. A
+/// closed output, such as a pipe, is not an error.
 ///
 /// Call [`serve`](crate::serve) instead in a program with an async `main`.
 ///
@@ -107,7 +107,8 @@ where
     }
 }
 
-/// Parses the arguments. Prints help or an error, and then returns the exit code.
+/// Parses the arguments. If there is help or an error to print, prints it and returns the exit
+/// code.
 fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, ExitCode> {
     try_parse(arguments).map_err(|error| {
         // A closed output does not change the exit code.
@@ -146,7 +147,7 @@ fn explain_address(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// The names under which other programs take their address.
+/// The option names by which other programs take their address.
 const ADDRESS_OPTIONS: [&str; 7] = [
     "--port",
     "--addr",
@@ -157,7 +158,7 @@ const ADDRESS_OPTIONS: [&str; 7] = [
     "-p",
 ];
 
-/// Returns all commands. Messages use the name of the program's file in place of `service`.
+/// Returns all commands. Messages have the name of the program's file instead of `service`.
 fn command() -> Command {
     Command::new("service")
         .about("Serves the API, or runs a command for operators")
@@ -179,8 +180,8 @@ fn command() -> Command {
 
 const VERSION: &str = "version";
 
-/// The API's name and the version of the framework. The framework cannot find out the version of
-/// the program.
+/// Returns the API's name and the version of the framework. The framework does not know the version
+/// of the program.
 fn version(name: &str) -> String {
     format!("{name} (aplomb {})", env!("CARGO_PKG_VERSION"))
 }
@@ -301,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn an_option_for_the_address_is_refused_with_the_variable() {
+    fn an_option_for_the_address_is_refused_and_the_error_names_the_variable() {
         for arguments in [
             &["serve", "--port", "8080"][..],
             &["serve", "--port=8080"],
@@ -317,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_is_that_of_the_framework() {
+    fn the_version_is_the_version_of_the_framework() {
         assert!(accepted(&["--version"]).get_flag(VERSION));
         assert!(accepted(&["-V"]).get_flag(VERSION));
         assert!(!accepted(&["serve"]).get_flag(VERSION));

@@ -24,8 +24,8 @@ pub(super) fn command() -> Command {
         .about("Shows the records of idempotency keys, and resolves those with an unknown outcome")
         .after_help(
             "The name of a record is in the log of the service, at each response with the code\n\
-             IDEMPOTENCY_OUTCOME_UNKNOWN. The settings are those of `serve`; the records must be in a\n\
-             Redis (APLOMB_STORE).",
+             IDEMPOTENCY_OUTCOME_UNKNOWN. The command reads the same settings as `serve`. The\n\
+             records must be in a Redis (APLOMB_STORE).",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -88,8 +88,9 @@ const RECORD: &str = "record";
 const STATUS: &str = "status";
 const JSON: &str = "json";
 
-/// The time that a resolved response is stored: the default `ttl` of endpoints. The name of a
-/// record does not lead to its endpoint, so its own `ttl` is unknown here.
+/// The time for which a resolved response is stored. It is the default `ttl` of endpoints. The
+/// `ttl` of the record's own endpoint is unknown here, because the name of a record does not
+/// contain the endpoint.
 const TTL: Duration = Duration::from_hours(24);
 
 pub(super) async fn run<S: Clone + Send + Sync + 'static>(
@@ -201,7 +202,7 @@ fn parse_json(text: &str) -> Result<String, String> {
         .map_err(|error| format!("the body is not JSON: {error}"))
 }
 
-/// Returns the record and its state, then its response in the form of `curl -i`.
+/// Returns a text with the record, its state, and its response in the format of `curl -i`.
 fn describe_record(record: RecordKey, state: &RecordState) -> String {
     let (name, meaning) = match state {
         RecordState::Running => ("RUNNING", "the first request still runs; retries get 409"),
@@ -245,8 +246,8 @@ fn describe_response(stored: &StoredResponse) -> String {
     text + "\n\n" + &body
 }
 
-/// Returns the body if it is text. Control characters could change the terminal, so a body with any
-/// is only described.
+/// Returns the body if it is printable text, and otherwise a description. Control characters are
+/// not printed, because they could change the terminal.
 fn printable(body: &[u8]) -> String {
     let is_printable = |letter: char| !letter.is_control() || matches!(letter, '\n' | '\r' | '\t');
     match core::str::from_utf8(body) {

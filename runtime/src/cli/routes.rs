@@ -50,7 +50,7 @@ pub(super) fn run<S: Clone + Send + Sync + 'static>(
 struct ListedEndpoint {
     method: &'static str,
     path: &'static str,
-    /// Empty for an endpoint without versions.
+    /// The versions of the endpoint; empty for an endpoint without versions.
     versions: Vec<u32>,
     /// The path under each version.
     routes: Vec<String>,

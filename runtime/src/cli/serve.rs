@@ -26,7 +26,8 @@ where
     crate::serve::serve(api, connect).await
 }
 
-/// The environment variables of the framework. A setting that the code makes takes precedence.
+/// The environment variables of the framework. A setting in code takes precedence over its
+/// variable.
 pub(super) const SETTINGS: &str = "\
 Environment variables (durations: 300ms, 30s, 15min, 24h):
   APLOMB_ADDR                  address and port to listen on [default: 127.0.0.1:3000]
@@ -59,7 +60,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns the names of variables at the beginning of lines that start with `mark`.
+    /// Returns the variable names that follow `mark` at the beginning of a line.
     fn variables<'a>(text: &'a str, mark: &'a str) -> BTreeSet<&'a str> {
         let names = text
             .lines()

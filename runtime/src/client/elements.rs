@@ -1,12 +1,14 @@
-//! Iterates over the elements of a list field from the right. The elements that a trusted proxy has
-//! appended are found without reading those further left, which the client may have made up.
+//! Iterates over the elements of a list field from the right. A trusted proxy appends its elements
+//! on the right, so they are found without reading the elements further left. A client may have
+//! invented the elements further left.
 
-/// The most bytes that are read, from the right, of all lines together. Real fields are far
-/// shorter.
+/// The maximum number of bytes that are read from all lines together, from the right. Real fields
+/// are far shorter.
 pub(super) const MAX_BYTES: usize = 8 << 10;
 
-/// Returns the elements of these lines, the last line first, trimmed and without empty ones. In
-/// `quoted` lists, a comma in a quoted string does not end an element.
+/// Returns the elements of these lines from right to left, beginning with the last line. Elements
+/// are trimmed, and empty elements are left out. If `quoted` is `true`, a comma in a quoted string
+/// does not end an element.
 pub(super) fn elements<'a>(
     lines: impl Iterator<Item = &'a [u8]>,
     quoted: bool,
@@ -49,7 +51,7 @@ impl<'a, L: Iterator<Item = &'a [u8]>> Iterator for Elements<'a, L> {
             } else {
                 0
             };
-            // The first element of a truncated line may be incomplete, so it does not count.
+            // The first element of a truncated line may be incomplete, so it is ignored.
             return is_complete.then_some(line);
         };
         let element = &seen[comma + 1..];

@@ -5,8 +5,8 @@ use crate::settings;
 use crate::start::StartError;
 
 /// The field in which [trusted proxies](crate::Api::trusted_proxies) send the address of their
-/// client. No other field is read, because a proxy passes the fields that it does not write through
-/// as the client sent them.
+/// client. No other field is read: a proxy forwards all other fields unchanged, so a client can
+/// forge them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum ForwardedField {
@@ -22,7 +22,7 @@ const VARIABLE: &str = "APLOMB_FORWARDED_FIELD";
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 impl ForwardedField {
-    /// Reads the environment; `X-Forwarded-For` by default.
+    /// Reads the setting from the environment. The default is `X-Forwarded-For`.
     pub(crate) fn from_env() -> Result<Self, StartError> {
         settings::variable(VARIABLE)?.map_or(Ok(Self::default()), |text| Self::parse(&text))
     }

@@ -14,7 +14,7 @@ const VARIABLE: &str = "APLOMB_TRUSTED_PROXIES";
 const EXPECTED: &str =
     "expected an address or a network in CIDR form, such as 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32";
 
-const ALL_NETWORKS: &str = "the network contains every address, so every client could choose its own: expected the networks of the proxies";
+const ALL_NETWORKS: &str = "the network contains every address, so a client could choose its address: expected the networks of the proxies";
 
 impl Networks {
     /// Parses the argument of `Api::trusted_proxies`.
@@ -24,7 +24,7 @@ impl Networks {
         })
     }
 
-    /// Reads the environment; no networks by default.
+    /// Reads the setting from the environment. The default is no networks.
     pub(crate) fn from_env() -> Result<Self, StartErrors> {
         settings::variable(VARIABLE)?
             .map_or(Ok(Self::default()), |text| Self::parse_variable(&text))
@@ -50,13 +50,13 @@ impl Networks {
         errors.into_result().map(|()| Self(networks))
     }
 
-    /// Returns whether no proxy is trusted.
+    /// Returns `true` if no proxy is trusted.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Returns whether a proxy with this address is trusted. Convert an IPv4-mapped address to IPv4
-    /// before.
+    /// Returns whether a proxy with this address is trusted. The caller must first convert an
+    /// IPv4-mapped address to IPv4.
     pub(super) fn contains(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
@@ -88,7 +88,7 @@ fn parse_network(entry: &str) -> Result<IpNet, String> {
 
 fn parse_address(text: &str) -> Result<IpAddr, String> {
     text.parse().map_err(|_| match text.parse::<SocketAddr>() {
-        Ok(address) => format!("a proxy is given without a port: expected {}", address.ip()),
+        Ok(address) => format!("leave out the port: expected {}", address.ip()),
         Err(_) => format!("{EXPECTED}; host names are not supported"),
     })
 }
@@ -98,7 +98,8 @@ fn parse_prefix_length(text: &str) -> Option<u8> {
     text.parse().ok().filter(|_| digits)
 }
 
-/// Converts a network of IPv4-mapped addresses to IPv4, as client addresses are converted as well.
+/// Converts a network of IPv4-mapped addresses to IPv4, because client addresses are also
+/// converted.
 fn as_v4(network: IpNet) -> IpNet {
     match network {
         IpNet::V6(mapped) => mapped_v4(mapped).unwrap_or(network),
@@ -161,13 +162,10 @@ mod tests {
             ("[::1]", &expected),
             ("fe80::1%eth0", &expected),
             ("/8", &expected),
-            (
-                "10.0.0.1:80",
-                "a proxy is given without a port: expected 10.0.0.1",
-            ),
+            ("10.0.0.1:80", "leave out the port: expected 10.0.0.1"),
             (
                 "[2001:db8::1]:80",
-                "a proxy is given without a port: expected 2001:db8::1",
+                "leave out the port: expected 2001:db8::1",
             ),
             (
                 "10.0.0.0/33",

@@ -9,7 +9,7 @@ pub(super) fn address(node: &str) -> Option<IpAddr> {
     let address = match node.strip_prefix('[') {
         Some(bracketed) => {
             let (address, port) = bracketed.split_once(']')?;
-            is_port(port).then(|| parse_v6(address))??
+            is_optional_port(port).then(|| parse_v6(address))??
         }
         None => parse_unbracketed(node)?,
     };
@@ -19,7 +19,7 @@ pub(super) fn address(node: &str) -> Option<IpAddr> {
 fn parse_unbracketed(node: &str) -> Option<IpAddr> {
     let (address, port) = node.split_at(node.find(':').unwrap_or(node.len()));
     match address.parse::<Ipv4Addr>() {
-        Ok(address) => is_port(port).then_some(IpAddr::V4(address)),
+        Ok(address) => is_optional_port(port).then_some(IpAddr::V4(address)),
         Err(_) => parse_v6(node),
     }
 }
@@ -31,8 +31,9 @@ fn parse_v6(text: &str) -> Option<IpAddr> {
     Some(IpAddr::V6(address))
 }
 
-/// Returns whether the text is empty or a port after a colon: up to 5 digits, or a hidden port.
-fn is_port(text: &str) -> bool {
+/// Returns `true` if the text is empty, or a colon and a port. A port is a number of up to 5
+/// digits, or an obfuscated port such as `_a1` (RFC 7239 §6.3).
+fn is_optional_port(text: &str) -> bool {
     let Some(port) = text.strip_prefix(':') else {
         return text.is_empty();
     };

@@ -14,7 +14,7 @@ pub(crate) struct TrustedProxies {
     field: ForwardedField,
 }
 
-/// The most hops that are read, from the right. Real chains have a few.
+/// The maximum number of hops that are read, from the right. Real chains have only a few hops.
 pub(super) const MAX_HOPS: usize = 100;
 
 impl TrustedProxies {
@@ -32,8 +32,8 @@ impl TrustedProxies {
         self.networks.contains(peer.to_canonical())
     }
 
-    /// Returns the client address: the peer's, unless the peer is a trusted proxy that sends
-    /// another one.
+    /// Returns the client address. This is the peer's address, unless the peer is a trusted proxy
+    /// that sends another address.
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();
         if !self.networks.contains(peer) {

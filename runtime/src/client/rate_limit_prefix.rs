@@ -1,7 +1,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Returns the address by which requests are counted: an IPv4-mapped address as IPv4, and an IPv6
-/// address as its /64 network, which is usually assigned to one customer.
+/// Returns the address by which requests are counted. An IPv4-mapped address is converted to IPv4.
+/// An IPv6 address is reduced to its /64 network, which is usually assigned to one customer.
 pub(crate) fn rate_limit_prefix(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),

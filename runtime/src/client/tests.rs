@@ -52,30 +52,30 @@ fn b10_the_client_is_the_first_untrusted_hop_of_x_forwarded_for() {
             (&[""], PEER),
             (&["203.0.113.7"], "203.0.113.7"),
             (&["  203.0.113.7\t"], "203.0.113.7"),
-            // The client's own entries are left of what the proxy has appended.
+            // The client's own entries are to the left of the entry that the proxy has appended.
             (&["198.51.100.1, 203.0.113.7"], "203.0.113.7"),
             (&["198.51.100.1,203.0.113.7"], "203.0.113.7"),
             (&["10.0.0.9, 203.0.113.7"], "203.0.113.7"),
             (&["unknown, nonsense, 203.0.113.7"], "203.0.113.7"),
             (&["\"198.51.100.1, 203.0.113.7"], "203.0.113.7"),
-            // Several trusted hops, of both families.
+            // The chain has several trusted hops, of both families.
             (
                 &["198.51.100.1, 203.0.113.7, 10.0.0.2, 192.0.2.1"],
                 "203.0.113.7",
             ),
             (&["203.0.113.7, 2001:db8:ffff::5, 10.0.0.2"], "203.0.113.7"),
             (&["2001:db8::7, 10.0.0.2"], "2001:db8::7"),
-            // Only trusted hops: the leftmost one.
+            // If all hops are trusted, the leftmost hop is the client.
             (&["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
-            // All lines form one list; the last one is the nearest.
+            // All lines form one list. The last line is from the nearest proxy.
             (&["198.51.100.1", "203.0.113.7"], "203.0.113.7"),
             (&["203.0.113.7", "10.0.0.2"], "203.0.113.7"),
             (&["203.0.113.7, 10.0.0.3", "", "10.0.0.2"], "203.0.113.7"),
-            // Empty elements do not count.
+            // Empty elements are ignored.
             (&["203.0.113.7,,"], "203.0.113.7"),
             (&[", ,203.0.113.7 , , 10.0.0.2,"], "203.0.113.7"),
             (&[",,,"], PEER),
-            // Ports, brackets and zones.
+            // A hop can have a port, brackets and a zone.
             (&["203.0.113.7:4711"], "203.0.113.7"),
             (&["[2001:db8::7]"], "2001:db8::7"),
             (&["[2001:db8::7]:4711"], "2001:db8::7"),
@@ -83,11 +83,11 @@ fn b10_the_client_is_the_first_untrusted_hop_of_x_forwarded_for() {
             (&["fe80::1%eth0"], "fe80::1"),
             (&["[fe80::1%25eth0.1]:80"], "fe80::1"),
             (&["203.0.113.7, 10.0.0.2:65535"], "203.0.113.7"),
-            // IPv4-mapped addresses are IPv4, trusted or not.
+            // IPv4-mapped addresses are converted to IPv4, whether they are trusted or not.
             (&["::ffff:203.0.113.7"], "203.0.113.7"),
             (&["203.0.113.7, ::ffff:10.0.0.2"], "203.0.113.7"),
             (&["[::ffff:cb00:7107]:1"], "203.0.113.7"),
-            // An invalid hop before the client: the peer.
+            // If a hop before the client is invalid, the peer is used.
             (&["unknown"], PEER),
             (&["_hidden"], PEER),
             (&["203.0.113.7, unknown"], PEER),
@@ -144,7 +144,7 @@ fn b10_the_client_is_the_first_untrusted_hop_of_forwarded() {
             (&["for=\"[fe80::1%eth0]\""], "fe80::1"),
             (&["for=\"[::ffff:203.0.113.7]\""], "203.0.113.7"),
             (&["for=10.0.0.3, for=10.0.0.2"], "10.0.0.3"),
-            // Escapes and separators within quoted strings.
+            // Quoted strings can contain escapes and separators.
             (&[r#"for="\2\0\3.0.113.7""#], "203.0.113.7"),
             (
                 &[r#"host="a, for=198.51.100.1; \"b\\";for=203.0.113.7"#],
@@ -154,14 +154,14 @@ fn b10_the_client_is_the_first_untrusted_hop_of_forwarded() {
                 &[r#"for=203.0.113.7;host="\", for=198.51.100.1""#],
                 "203.0.113.7",
             ),
-            // An unclosed quote of the client does not swallow the proxy's entry.
+            // An unclosed quote in the client's entry does not hide the proxy's entry.
             (&["for=\"198.51.100.1, for=203.0.113.7"], "203.0.113.7"),
             (&["for=\"198.51.100.1", "for=203.0.113.7"], "203.0.113.7"),
             (
                 &["for=\"198.51.100.1\\, for=\"203.0.113.7\""],
                 "203.0.113.7",
             ),
-            // Common deviations of proxies from the RFC.
+            // These are common deviations of proxies from the RFC.
             (&["for=203.0.113.7:80; proto=http ;"], "203.0.113.7"),
             (
                 &["for=[2001:db8::7]:80;host=example.org:443"],
@@ -169,7 +169,7 @@ fn b10_the_client_is_the_first_untrusted_hop_of_forwarded() {
             ),
             (&[";;for=203.0.113.7"], "203.0.113.7"),
             (&["for=203.0.113.7, ,"], "203.0.113.7"),
-            // An invalid hop before the client: the peer.
+            // If a hop before the client is invalid, the peer is used.
             (&["for=203.0.113.7, for=unknown"], PEER),
             (&["for=203.0.113.7, for=_hidden"], PEER),
             (&["for=203.0.113.7, for=\"_hidden:80\""], PEER),
@@ -237,7 +237,7 @@ fn b10_an_untrusted_peer_is_the_client() {
 }
 
 #[test]
-fn b10_invalid_utf_8_before_the_client_gives_the_peer() {
+fn b10_invalid_utf_8_before_the_client_falls_back_to_the_peer() {
     let field = ForwardedField::default();
     assert_eq!(
         client_of(
@@ -261,7 +261,7 @@ fn b10_invalid_utf_8_before_the_client_gives_the_peer() {
 fn b10_the_number_of_hops_and_bytes_is_bounded() {
     let field = ForwardedField::default();
     let trusted = |count: usize| vec!["10.0.0.2"; count].join(",");
-    // Entries of the client on the left change nothing.
+    // Entries that the client sent, on the left, have no effect.
     assert_eq!(
         client_behind_proxy(field, &[&format!("{},203.0.113.7", trusted(5_000))]),
         "203.0.113.7"
@@ -270,13 +270,13 @@ fn b10_the_number_of_hops_and_bytes_is_bounded() {
         client_behind_proxy(field, &[&"1.1.1.1,".repeat(5_000), "203.0.113.7"]),
         "203.0.113.7"
     );
-    // Hops beyond the bound are not read.
+    // Hops beyond the limit are not read.
     let chain = |count| client_behind_proxy(field, &[&format!("203.0.113.7,{}", trusted(count))]);
     assert_eq!(
         (&*chain(MAX_HOPS - 1), &*chain(MAX_HOPS), &*chain(5_000)),
         ("203.0.113.7", "10.0.0.2", "10.0.0.2")
     );
-    // Bytes beyond the bound are not read, over all lines. A truncated element does not count.
+    // The limit of bytes applies to all lines together. A truncated element is ignored.
     let padded = |bytes: usize| " ".repeat(bytes);
     let client_after = |bytes| {
         client_behind_proxy(
@@ -284,9 +284,9 @@ fn b10_the_number_of_hops_and_bytes_is_bounded() {
             &["203.0.113.7", &format!("10.0.0.2{}", padded(bytes))],
         )
     };
-    let free = MAX_BYTES - "203.0.113.7".len() - "10.0.0.2".len();
+    let available = MAX_BYTES - "203.0.113.7".len() - "10.0.0.2".len();
     assert_eq!(
-        (&*client_after(free), &*client_after(free + 1)),
+        (&*client_after(available), &*client_after(available + 1)),
         ("203.0.113.7", "10.0.0.2")
     );
     assert_eq!(
@@ -300,7 +300,7 @@ fn b10_the_number_of_hops_and_bytes_is_bounded() {
     );
 }
 
-/// Text of a client: separators, addresses, and arbitrary bytes.
+/// Generates a text that a client sends: separators, addresses, and arbitrary bytes.
 fn client_text() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         "[ ,;=\"\\\\\t:%\\[\\]]{1,3}".prop_map(String::into_bytes),
@@ -374,7 +374,7 @@ proptest! {
     }
 
     #[test]
-    fn b10_every_field_value_gives_an_address(lines in prop::collection::vec(client_text(), 0..4), forwarded in any::<bool>()) {
+    fn b10_every_field_value_results_in_an_address(lines in prop::collection::vec(client_text(), 0..4), forwarded in any::<bool>()) {
         let field = if forwarded { ForwardedField::Forwarded } else { ForwardedField::XForwardedFor };
         let name = field.name();
         let lines: Vec<_> = lines.iter().map(|line| (&name, line.as_slice())).collect();

@@ -1,8 +1,9 @@
 //! Turns a request into the arguments of a function, and the result of the function into a
 //! response.
 //!
-//! One generic function, [`adapt`], serves every endpoint. The macro emits a call to it, and not an
-//! async block of its own, because an async block for each endpoint takes much longer to compile.
+//! One generic function, [`adapt`], serves every endpoint. The macro emits a call to this function
+//! instead of an async block, because an async block for each endpoint takes much longer to
+//! compile.
 
 use core::future::Future;
 
@@ -57,7 +58,6 @@ pub trait LastArg<S, M>: Sized {
     ) -> impl Future<Output = Result<Self, Response>> + Send;
 }
 
-#[diagnostic::do_not_recommend]
 impl<S, T> LastArg<S, InHead> for T
 where
     S: Send + Sync,
@@ -72,7 +72,6 @@ where
     }
 }
 
-#[diagnostic::do_not_recommend]
 impl<S, T> LastArg<S, InBody> for T
 where
     S: Send + Sync,
@@ -107,9 +106,10 @@ where
 #[diagnostic::do_not_recommend]
 impl<S: Send + Sync> BodylessArg<S, InBody> for Request {}
 
-/// A function's arguments, taken in order, as a tuple.
+/// The arguments of a function, as a tuple.
 pub trait Args<S, M>: Sized {
-    /// Takes all arguments, in their order. The first one that fails refuses the request.
+    /// Takes all arguments, in their order. If an argument fails, the request is refused, and no
+    /// further argument is taken.
     fn take(
         incoming: &mut Incoming,
         state: &S,

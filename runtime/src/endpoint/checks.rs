@@ -1,7 +1,7 @@
 //! Checks of the arguments and the result of an endpoint, at its declaration.
 //!
-//! An argument that is an extractor for no state is an error at the argument. If it depends on the
-//! state, it is checked in `routes!`, where the state is known.
+//! If an argument is not an extractor with any state, the error is at the argument. If this depends
+//! on the state, the argument is checked in `routes!`, where the state is known.
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::IntoResponse;
@@ -17,8 +17,8 @@ pub struct Checks<const PASSED: bool>;
 
 /// The type `T`, if the checks passed.
 ///
-/// A failed check is an error at its argument. The compiler then does not know the types that depend
-/// on it, and it reports no error about an unknown type.
+/// If a check fails, the error is at the argument. The types that depend on the check are then
+/// unknown to the compiler, and it reports no further errors about unknown types.
 pub trait IfPassed<T> {
     /// The type `T`.
     type Type;
@@ -28,7 +28,7 @@ impl<T> IfPassed<T> for Checks<true> {
     type Type = T;
 }
 
-/// The bound of an extractor on its content.
+/// The trait bound that an extractor has on its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
     /// The type is not a known extractor.
@@ -39,7 +39,7 @@ pub enum Content {
     Deserialize,
     /// `serde::Deserialize` and `garde::Validate`.
     Validate,
-    /// The content of `Valid` is not an extractor that it can check.
+    /// The content of `Valid` is not an extractor that `Valid` can check.
     NotAnExtractor,
     /// The type needs the feature `garde`, which is off.
     NeedsGarde,
@@ -68,8 +68,8 @@ macro_rules! facts {
     )*};
 }
 
-// The first two lines use the state `()`. An extractor that is generic over the state implements the
-// traits for `()` as well.
+// The first two lines use the state `()`. An extractor that is generic over the state also
+// implements the traits for `()`.
 facts! {
     [T: FromRequestParts<()>] T { FROM_HEAD: bool = true }
     [T: FromRequest<()>] T { FROM_BODY: bool = true }
@@ -80,6 +80,9 @@ facts! {
     [T] crate::extract::Path<T> { CONTENT: Content = Content::Deserialize }
     [T] crate::extract::Query<T> { CONTENT: Content = Content::Deserialize }
     [T] crate::extract::Json<T> { CONTENT: Content = Content::Deserialize }
+    [T] Option<crate::extract::Path<T>> { CONTENT: Content = Content::Deserialize }
+    [T] Option<crate::extract::Query<T>> { CONTENT: Content = Content::Deserialize }
+    [T] Option<crate::extract::Json<T>> { CONTENT: Content = Content::Deserialize }
     [K] PageRequest<K> { CONTENT: Content = Content::CursorKey }
     [T: IntoResponse] T { IS_RESPONSE: bool = true }
     [T: IntoResponse, E] Result<T, E> { IS_RESPONSE_OR_ERROR: bool = true }
@@ -109,7 +112,8 @@ facts! {
     [E] crate::extract::Valid<E> { VALID_CONTENT: Content = Content::NeedsGarde }
 }
 
-/// Fails the compilation if no state makes an argument before the last an extractor of the head.
+/// Fails the compilation if an argument before the last one is not an extractor of the head, with
+/// any state.
 #[track_caller]
 pub const fn assert_head_argument(from_head: bool, from_body: bool, content: Content, name: &str) {
     if from_head {
@@ -124,7 +128,7 @@ pub const fn assert_head_argument(from_head: bool, from_body: bool, content: Con
     assert_content(content, TypeText(name));
 }
 
-/// Fails the compilation if no state makes the last argument an extractor.
+/// Fails the compilation if the last argument is not an extractor, with any state.
 #[track_caller]
 pub const fn assert_last_argument(from_head: bool, from_body: bool, content: Content, name: &str) {
     if !from_head && !from_body {
@@ -132,8 +136,9 @@ pub const fn assert_last_argument(from_head: bool, from_body: bool, content: Con
     }
 }
 
-/// Fails the compilation if no state makes the last argument of a GET an extractor of the head. The
-/// request as a whole is accepted: its body does not have to be read.
+/// Fails the compilation if the last argument of a GET is not an extractor of the head, with any
+/// state. The whole request is accepted as an argument, because the handler does not have to read
+/// its body.
 #[track_caller]
 pub const fn assert_get_argument(from_head: bool, from_body: bool, content: Content, name: &str) {
     if from_head || matches!(content, Content::Request) {
@@ -152,11 +157,10 @@ pub const fn assert_get_argument(from_head: bool, from_body: bool, content: Cont
 const fn assert_content(content: Content, argument: TypeText<'_>) {
     let (traits, derive) = match content {
         Content::Unknown | Content::Request => return,
-        Content::NotAnExtractor => {
-            let message = quoted(argument).text(" has nothing to check: write `Valid<Json<");
-            let message = content_of(argument).write(message);
-            fail(&message.text(">>`, or use `Query` or `Path` in place of `Json`"))
-        }
+        Content::NotAnExtractor => fail(&quoted(argument).text(
+            " has nothing to check: write `Valid<Json<T>>`, `Valid<Query<T>>` or `Valid<Path<T>>`, \
+             with the extractors of `aplomb`",
+        )),
         Content::NeedsGarde => fail(&quoted(argument).text(
             " needs the feature `garde` of the crate `aplomb`: run `cargo add aplomb --features garde`",
         )),
@@ -168,22 +172,43 @@ const fn assert_content(content: Content, argument: TypeText<'_>) {
         Content::CursorKey => ("`aplomb::CursorKey`", "aplomb::CursorKey"),
     };
     let mut written = argument;
-    if argument.is_named("Valid") {
+    if argument.is_named("Valid") || argument.is_named("Option") {
         written = content_of(argument);
     }
-    let content = content_of(written);
-    let message = quoted(content).text(" in `");
-    let message = argument.write(message).text("` must implement ");
-    let message = message.text(traits);
-    if content.is_declared() {
-        let message = message.text(": write `#[derive(").text(derive);
-        fail(&message.text(")]` above it"));
-    }
-    let message = message.text(": use a struct with `#[derive(").text(derive);
-    fail(&message.text(")]`"));
+    fail(&must_implement(written, argument, traits, derive));
 }
 
-/// Returns the content of an extractor or a response as written. For an alias it is the alias itself.
+/// Returns the message for an extractor or a response whose content does not implement a trait.
+///
+/// `written` is the type with the content, and `whole` the type of the argument or the result. The
+/// text of an alias does not show its content, and nobody can derive a trait for a type of another
+/// crate such as `Vec`.
+const fn must_implement(
+    written: TypeText<'_>,
+    whole: TypeText<'_>,
+    traits: &str,
+    derive: &str,
+) -> Message {
+    let Some(content) = written.parameter(0) else {
+        let message = quoted(whole).text(" contains a type that must implement ");
+        let message = message.text(traits).text(": write `#[derive(");
+        return message.text(derive).text(")]` above that type");
+    };
+    let message = whole.write(quoted(content).text(" in `"));
+    let message = message.text("` must implement ").text(traits);
+    if content.parameter(0).is_some() {
+        let message = message.text(": write `#[derive(").text(derive);
+        message.text(")]` above each type in it")
+    } else if content.is_declared() {
+        let message = message.text(": write `#[derive(").text(derive);
+        message.text(")]` above it")
+    } else {
+        let message = message.text(": use a struct with `#[derive(").text(derive);
+        message.text(")]`")
+    }
+}
+
+/// Returns the content of an extractor or a response as written, or the alias for an alias.
 const fn content_of(ty: TypeText<'_>) -> TypeText<'_> {
     match ty.parameter(0) {
         Some(content) => content,
@@ -209,18 +234,22 @@ pub const fn assert_response(is_response: bool, is_response_or_error: bool, name
     let content = content_of(value);
     if is_document(value) && is_document(content) {
         let message = quoted(value).text(" would write JSON inside of JSON: write `");
-        let message = content_of(content).write(message).text("` in place of `");
-        fail(&content.write(message).text("`"));
+        let message = if value.is_named("Json") {
+            let message = content.write(message).text("` in place of `");
+            value.write(message)
+        } else {
+            let message = content_of(content).write(message).text("` in place of `");
+            content.write(message)
+        };
+        fail(&message.text("`"));
     }
     if is_document(value) {
-        let message = quoted(content).text(" in `");
-        fail(&value.write(message).text(
-            "` must implement `serde::Serialize`: write `#[derive(serde::Serialize)]` above it",
-        ));
+        let derive = "serde::Serialize";
+        fail(&must_implement(value, value, "`serde::Serialize`", derive));
     }
     fail(&quoted(result).text(
-        " is not a response: return a type that implements `IntoResponse`, such as `Json<T>`, \
-         or a `Result` of two such types",
+        " is not a response: return a type that implements `IntoResponse`, such as `Json<T>` of a type \
+         that implements `serde::Serialize`, or a `Result` of two such types",
     ));
 }
 
@@ -233,12 +262,14 @@ const fn not_an_error(result: TypeText<'_>, value: TypeText<'_>) -> Message {
             .text(quoted(result).as_str()),
     };
     let message = message.text(
-        " is not a response: write `#[derive(aplomb::ApiError)]` above it, or return `aplomb::Result<",
+        " is not a response: write `#[derive(aplomb::ApiError)]` above it if it is your type, or return \
+         `aplomb::Result<",
     );
-    value.write(message).text(">`")
+    let message = value.write(message);
+    message.text(">` and write `.map_err(Problem::internal)`")
 }
 
-/// Returns true if the type, as it is written, writes its content as JSON.
+/// Returns `true` if the type is written as one of the types that write their content as JSON.
 const fn is_document(ty: TypeText<'_>) -> bool {
     ty.is_named("Json") || ty.is_named("Created") || ty.is_named("Page")
 }

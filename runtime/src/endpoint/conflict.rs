@@ -1,9 +1,9 @@
 //! Conflicts between the endpoints of a list, found at compile time.
 //!
-//! Each endpoint is compared with the earlier endpoints whose path has the same shape: the same
-//! text but for the names of parameters. A hash table of the shapes finds them, so that thousands
-//! of routes add no noticeable compile time. Hashes only group endpoints; paths of a group are
-//! compared as text.
+//! Each endpoint is compared with the earlier endpoints whose path has the same shape. Two paths
+//! have the same shape if they differ only in the names of parameters. A hash table finds the
+//! endpoints with the same shape, so that thousands of routes add no noticeable compile time. Equal
+//! hashes only select candidates: their paths are then compared as text.
 
 mod describe;
 mod shapes;
@@ -20,18 +20,19 @@ use crate::spec::EndpointSpec;
 pub enum RouteCheck {
     /// There is no conflict.
     Mountable,
-    /// It answers the same requests as an earlier endpoint.
+    /// The endpoint serves the same requests as an earlier endpoint.
     SameRequests {
         /// The index of the earlier endpoint.
         earlier: usize,
     },
-    /// Its path is that of an earlier endpoint with other names of parameters. A router rejects
-    /// such paths, also with different methods.
+    /// Its path differs from the path of an earlier endpoint only in the names of parameters. A
+    /// router rejects such paths, even if the methods differ.
     ParameterNames {
         /// The index of the earlier endpoint.
         earlier: usize,
     },
-    /// No endpoint serves a version between its own and the lower versions of others.
+    /// No endpoint serves a version that is between the lower versions in the list and the first
+    /// version of this endpoint.
     VersionGap {
         /// The first version that no endpoint serves.
         version: u32,
@@ -43,18 +44,19 @@ pub enum RouteCheck {
         /// The index of the successor.
         successor: usize,
     },
-    /// The path of its successor has a parameter that its own path lacks, so that responses cannot
-    /// link to it.
+    /// The path of its successor has a parameter that the path of the endpoint does not have, so
+    /// responses cannot link to the successor.
     SuccessorParameter {
         /// The index of the successor.
         successor: usize,
     },
-    /// The sunset of its successor is not later than its own.
+    /// The sunset of its successor is not later than the sunset of the endpoint.
     SuccessorSunset {
         /// The index of the successor.
         successor: usize,
     },
-    /// Its successors lead back to it. Only the first endpoint of a cycle is marked.
+    /// The chain of its successors leads back to the endpoint. Only the first endpoint of a cycle
+    /// is marked.
     SuccessorCycle {
         /// The index of the successor.
         successor: usize,
@@ -116,8 +118,8 @@ const fn compare_all(
     successors::check_successors(specs, order, checks);
 }
 
-/// Compares an endpoint with the earlier ones whose shape has the same hash. Of several conflicts,
-/// the one with the first endpoint of the list is kept.
+/// Compares an endpoint with the earlier ones whose shape has the same hash. If an endpoint has
+/// several conflicts, the conflict with the first endpoint of the list is reported.
 const fn compare_with_earlier(
     specs: &[EndpointSpec],
     shapes: &[Shape],
@@ -140,7 +142,7 @@ const fn compare_with_earlier(
     }
 }
 
-/// The relation of two path templates.
+/// The result of comparing two path templates.
 enum Relation {
     OtherShape,
     /// Only names of parameters differ.
@@ -192,7 +194,7 @@ const fn same_bytes(
     true
 }
 
-/// The index of the brace that closes the parameter at `index`.
+/// Returns the index of the brace that closes the parameter at `index`.
 const fn parameter_end(path: &[u8], mut index: usize) -> usize {
     while index < path.len() && path[index] != b'}' {
         index += 1;
@@ -200,8 +202,8 @@ const fn parameter_end(path: &[u8], mut index: usize) -> usize {
     index
 }
 
-/// Returns true if both endpoints serve a common version. An endpoint that did not compile has no
-/// path, and overlaps with no other.
+/// Returns `true` if both endpoints serve a common version. An endpoint that did not compile has no
+/// path, and overlaps with no other endpoint.
 const fn overlap(one: &EndpointSpec, other: &EndpointSpec) -> bool {
     if one.path.is_empty() || other.path.is_empty() {
         return false;
@@ -213,7 +215,7 @@ const fn overlap(one: &EndpointSpec, other: &EndpointSpec) -> bool {
     }
 }
 
-/// The last version of a range; the largest number for an open range.
+/// Returns the last version of a range, or the largest number for an open range.
 const fn last(last: Option<u32>) -> u32 {
     match last {
         Some(last) => last,
@@ -221,7 +223,8 @@ const fn last(last: Option<u32>) -> u32 {
     }
 }
 
-/// A hash of the path without the names of its parameters, and of whether it has a version.
+/// Returns a hash of the path without the names of its parameters. The hash also depends on whether
+/// the endpoint has a version.
 const fn shape_hash(spec: &EndpointSpec) -> u64 {
     // The prime of FNV-1.
     const BASE: u64 = 0x0000_0100_0000_01b3;
@@ -239,9 +242,9 @@ const fn shape_hash(spec: &EndpointSpec) -> u64 {
     hash
 }
 
-/// Returns true if a range that starts at the lowest version reaches the start of the highest
-/// range, as in most lists with one or two versions. Then no gap is possible, and nothing needs to
-/// be sorted.
+/// Returns `true` if a range that starts at the lowest version reaches the start of the highest
+/// range. This is so in most lists with one or two versions. No gap is possible then, and nothing
+/// needs to be sorted.
 const fn has_obviously_no_gap(specs: &[EndpointSpec]) -> bool {
     let (mut lowest, mut reached, mut highest) = (u32::MAX, 0, 0);
     let mut index = 0;
@@ -258,8 +261,8 @@ const fn has_obviously_no_gap(specs: &[EndpointSpec]) -> bool {
     highest <= reached.saturating_add(1)
 }
 
-/// Marks the first endpoint above the lowest version that no endpoint serves. If an endpoint did
-/// not compile, nothing is marked, since it may serve the version.
+/// Finds the lowest version gap, and marks the first endpoint above it. If an endpoint did not
+/// compile, nothing is marked, because that endpoint may serve the version.
 const fn find_version_gap(specs: &[EndpointSpec], order: &mut [Ranked], checks: &mut [RouteCheck]) {
     let mut index = 0;
     while index < order.len() {

@@ -13,12 +13,12 @@ pub trait CostFunction<M> {
     fn weigh(self, head: &Parts) -> u64;
 }
 
-/// Marks the implementation for functions.
+/// The marker of the implementation for functions.
 #[derive(Debug)]
 pub enum OfHead {}
 
-/// Marks an implementation that applies to no type. With a second candidate the compiler reports
-/// [`CostFunction`] itself, with its own message.
+/// The marker of an implementation that applies to no type. Because of this second implementation,
+/// the compiler reports [`CostFunction`] with the message above.
 #[derive(Debug)]
 pub enum OfNothing {}
 
@@ -29,8 +29,8 @@ impl<F: FnOnce(&Parts) -> u64> CostFunction<OfHead> for F {
     }
 }
 
-/// A trait without implementations. With a second candidate the compiler reports [`CostFunction`], in its
-/// own words, instead of the bound of its only implementation.
+/// A trait without implementations. With only one implementation of [`CostFunction`], the compiler
+/// would report the bound of that implementation instead of the message of the trait.
 trait UnreachableCaller {}
 
 #[diagnostic::do_not_recommend]
@@ -40,7 +40,7 @@ impl<F: UnreachableCaller> CostFunction<OfNothing> for F {
     }
 }
 
-/// Returns the cost of a request by this function.
+/// Returns the cost of a request, computed by this function.
 pub fn weigh<F: CostFunction<M>, M>(cost: F, head: &Parts) -> u64 {
     cost.weigh(head)
 }

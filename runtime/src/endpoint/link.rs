@@ -1,4 +1,5 @@
-//! Typed links: the URI of an endpoint, made from the parameters that its `Path` argument reads.
+//! Typed links: the URI of an endpoint, built from the parameters that the endpoint's `Path`
+//! argument reads.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
@@ -33,8 +34,8 @@ pub enum Here {}
 #[derive(Debug)]
 pub struct There<I>(core::marker::PhantomData<I>);
 
-/// A list of arguments `(A, (B, (C, ())))` with exactly one path argument, whose index `I` is
-/// inferred.
+/// A list of arguments `(A, (B, (C, ())))` with exactly one path argument. The compiler infers the
+/// index `I` of this argument.
 #[diagnostic::on_unimplemented(
     message = "this endpoint has no `Path` argument, or several, so its link cannot be typed",
     label = "no single `Path<…>` among the endpoint's arguments"
@@ -58,7 +59,8 @@ pub fn link(spec: &EndpointSpec) -> EndpointUri {
 }
 
 /// Returns the link of an endpoint. `parameters` is a scalar, a tuple in the order of the path, or
-/// a struct with the names of the path. Each parameter is percent-encoded as one path segment.
+/// a struct whose fields have the names of the path parameters. Each parameter is percent-encoded
+/// as one path segment.
 ///
 /// # Panics
 ///
@@ -84,7 +86,7 @@ fn fill(spec: &EndpointSpec, values: &Value) -> String {
     while let Some((literal, tail)) = rest.split_once('{') {
         let (name, tail) = tail
             .split_once('}')
-            .expect("the macro refuses a template with an open brace");
+            .expect("the macro refuses a path with an unclosed brace");
         let value = parameter(values, name, position).unwrap_or_else(|| {
             panic!(
                 "no value for the path parameter `{name}` of `{}`",
@@ -135,12 +137,12 @@ mod tests {
             .with_version(VersionSpec::new(1, Some(3)));
 
     #[test]
-    fn tuples_fill_by_position_under_the_newest_version() {
+    fn tuples_fill_path_parameters_by_position_in_the_newest_version() {
         assert_eq!(link_to(&ITEM, &("a b", 7)), "/v3/orders/a%20b/items/7");
     }
 
     #[test]
-    fn structs_fill_by_name() {
+    fn structs_fill_path_parameters_by_name() {
         #[derive(Serialize)]
         struct Parameters {
             item: u64,
@@ -159,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_without_parameters_is_its_own_link() {
+    fn the_link_of_a_path_without_parameters_is_the_path() {
         assert_eq!(
             link(&EndpointSpec::new(Method::Get, "/health", "health")),
             "/health"

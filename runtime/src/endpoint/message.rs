@@ -12,7 +12,7 @@ pub(crate) struct Message {
 const CAPACITY: usize = 1024;
 
 impl Message {
-    /// The empty text.
+    /// Returns the empty text.
     pub(crate) const fn new() -> Self {
         Self {
             bytes: [0; CAPACITY],
@@ -61,7 +61,7 @@ impl Message {
         }
     }
 
-    /// The text so far.
+    /// Returns the text so far.
     pub(crate) const fn as_str(&self) -> &str {
         match core::str::from_utf8(self.bytes.split_at(self.length).0) {
             Ok(text) => text,

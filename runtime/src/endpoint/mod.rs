@@ -7,9 +7,9 @@ mod conflict;
 mod cost;
 mod link;
 mod message;
+mod mount;
 mod probe;
 mod report;
-mod state;
 mod type_text;
 #[cfg(feature = "garde")]
 mod valid;
@@ -25,6 +25,7 @@ pub use checks::{
 pub use conflict::{RouteCheck, assert_mountable, check_routes};
 pub use cost::{CostFunction, OfHead, OfNothing, weigh};
 pub use link::{FindPath, Here, PathArgument, There, link, link_to};
+pub use mount::{Mounts, entry};
 pub use probe::{
     IsBytes, IsCaller, IsList, IsOffsetRequest, IsPage, IsPageRequest, IsStepKeys, IsStream, Probe,
     ProbeFallback, assert_caller_known, assert_no_page_request, assert_no_step_keys,
@@ -32,23 +33,22 @@ pub use probe::{
     assert_takes_page_request,
 };
 pub use report::{client_problem, field_problem, server_problem};
-pub use state::{StateOf, StateType, entry};
 
 pub use crate::extract::path_shape::{ParameterCount, PathProbe, PathShape};
 pub use crate::request::{EndpointResponse, Incoming, ResponseFuture, ResponseOrigin};
 use crate::spec::{EndpointId, EndpointSpec};
 
-/// A handler with its declaration. `#[endpoint(…)]` implements it for a type with the function's
-/// name.
+/// A handler with its declaration. `#[endpoint(…)]` implements the trait for a type with the
+/// function's name.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an endpoint",
     label = "not declared with `#[endpoint(…)]`",
     note = "write `#[endpoint(…)]` above the function"
 )]
 pub trait Endpoint {
-    /// The identity of the endpoint. It is a constant of its own, because it depends on no other
-    /// endpoint: two endpoints that name each other as successors then get a readable error, and
-    /// not one about a cycle of constants.
+    /// The identity of the endpoint. It is a separate constant, because it depends on no other
+    /// endpoint. If two endpoints name each other as successors, the error is then readable, and
+    /// not about a cycle of constants.
     #[doc(hidden)]
     const ID: EndpointId;
 
@@ -63,7 +63,7 @@ pub trait Endpoint {
 /// An endpoint that can be called with a state `S`. `M` is a tuple of inferred markers, one for
 /// each argument.
 ///
-/// Only `#[endpoint(…)]` implements it.
+/// Only `#[endpoint(…)]` implements the trait.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an endpoint",
@@ -131,7 +131,7 @@ impl<S> fmt::Debug for Routes<S> {
 
 impl<S> Routes<S> {
     #[doc(hidden)]
-    pub fn from_entries(_: StateType<S>, entries: &[MountableEndpoint<S>]) -> Self {
+    pub fn from_entries(entries: &[MountableEndpoint<S>]) -> Self {
         Self {
             entries: entries.to_vec(),
             state: PhantomData,

@@ -1,7 +1,7 @@
 //! Probes: constants that describe a type at compile time.
 //!
 //! An inherent constant of `Probe<T>` exists only for types with a property. It shadows the
-//! constant of the same name of [`ProbeFallback`], which exists for all types. The compiler
+//! constant with the same name in [`ProbeFallback`], which exists for all types. The compiler
 //! resolves the type, so aliases do not hide the property.
 
 use core::marker::PhantomData;
@@ -46,7 +46,7 @@ pub trait ProbeFallback {
     const VALID_CONTENT: Content = Content::Unknown;
     /// True for a `Valid`.
     const IS_VALID: bool = false;
-    /// True if the content of `Valid` meets that bound, apart from the context.
+    /// True if the content of `Valid` meets the bound in `VALID_CONTENT`, apart from the context.
     const IS_VALIDATED: bool = false;
     /// True for a response.
     const IS_RESPONSE: bool = false;
@@ -54,7 +54,8 @@ pub trait ProbeFallback {
     const IS_RESPONSE_OR_ERROR: bool = false;
     /// The number of path parameters that an argument reads, if it is known.
     const PARAMETERS: Option<usize> = None;
-    /// The function that finds the path parameters of an argument, or that it is the request id.
+    /// The function that finds the path parameters of an argument, or finds that the argument is
+    /// the request id.
     const PATH: Option<PathProbe> = None;
     /// The function that lists the problems of a result's error.
     const PROBLEMS: Option<fn(&mut ProblemKinds)> = None;
@@ -80,7 +81,8 @@ marker! {
     IsList, IS_LIST
 }
 marker! {
-    /// A response whose body is these bytes. A `Vec<u8>` is a list only if it is sent as JSON.
+    /// A type whose bytes can be the body of a response. A `Vec<u8>` is a list only if it is sent
+    /// as JSON.
     IsBytes, IS_BYTES
 }
 marker! {
@@ -105,7 +107,7 @@ marker! {
 }
 
 marker! {
-    /// An argument that only a request with an idempotency key has.
+    /// An argument that exists only in a request with an idempotency key.
     IsStepKeys, IS_STEP_KEYS
 }
 
@@ -247,7 +249,8 @@ pub const fn assert_returns_page(is_page: bool, message: &str) {
     assert!(is_page, "{}", message);
 }
 
-/// Fails the compilation if an argument is `StepKeys` and a request can lack an idempotency key.
+/// Fails the compilation if an argument is `StepKeys` although a request may have no idempotency
+/// key.
 #[track_caller]
 pub const fn assert_no_step_keys(is_step_keys: bool, message: &str) {
     assert!(!is_step_keys, "{}", message);
@@ -282,7 +285,7 @@ pub const fn assert_path_parameters(read: Option<usize>, path: &str, name: &str)
     }
 }
 
-/// The number of parameters of a path template.
+/// Returns the number of parameters of a path template.
 const fn parameter_count(path: &str) -> usize {
     let (bytes, mut index, mut count) = (path.as_bytes(), 0, 0);
     while index < bytes.len() {

@@ -12,8 +12,8 @@ pub fn server_problem<E: ApiError>(spec: &ProblemSpec, error: &E) -> Problem {
     Problem::new(spec).with_cause(error)
 }
 
-/// Makes a problem about one member of the body. The text of the error is its `detail`, and the
-/// detail of the entry in `errors` that has the pointer.
+/// Makes a problem about one member of the body. The text of the error is the `detail` of the
+/// problem. It is also the detail of the entry in `errors`, which has the pointer.
 pub fn field_problem<E: ApiError>(
     spec: &ProblemSpec,
     error: &E,

@@ -7,7 +7,8 @@ use super::message::Message;
 pub(super) struct TypeText<'a>(pub(super) &'a str);
 
 impl<'a> TypeText<'a> {
-    /// Returns true if the last name of the path is this one, such as `Json` in `aplomb::Json<User>`.
+    /// Returns `true` if the last name of the path is `name`, such as `Json` in
+    /// `aplomb::Json<User>`.
     pub(super) const fn is_named(self, name: &str) -> bool {
         let (text, name) = (self.0.as_bytes(), name.as_bytes());
         let mut end = 0;
@@ -33,8 +34,8 @@ impl<'a> TypeText<'a> {
         true
     }
 
-    /// Returns false for a tuple, a slice, a reference and a primitive type, which nobody can derive a
-    /// trait for.
+    /// Returns `false` for a tuple, a slice, a reference and a primitive type. No trait can be
+    /// derived for these types.
     pub(super) const fn is_declared(self) -> bool {
         let text = self.0.as_bytes();
         let mut last_name = 0;
@@ -93,8 +94,8 @@ impl<'a> TypeText<'a> {
         TypeText(self.0.split_at(end).0.split_at(start).1.trim_ascii())
     }
 
-    /// Adds the text to a message, with spaces as `rustfmt` writes them: after a comma and between two
-    /// words.
+    /// Adds the text to a message. Spaces are written as by `rustfmt`: after a comma and between
+    /// two words.
     pub(super) const fn write(self, mut message: Message) -> Message {
         let text = self.0.as_bytes();
         let mut index = 0;
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_cut_at_their_own_commas() {
+    fn parameters_are_separated_at_the_outermost_commas() {
         let ty = TypeText("Result<Json<HashMap<String, (u8, fn(u8) -> u8)>>, [Failed; 2]>");
         let parameter = |index| ty.parameter(index).map(|ty| ty.0);
         assert_eq!(
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn spaces_are_those_of_rustfmt() {
+    fn spaces_are_written_as_by_rustfmt() {
         assert_eq!(text("a :: B < C , D >"), "a::B<C, D>");
         assert_eq!(text("& 'static str"), "&'static str");
         assert_eq!(text("Box < dyn Fn (u8) >"), "Box<dyn Fn(u8)>");

@@ -1,4 +1,4 @@
-//! The parameters of a `Valid<Path<T>>` argument, which are those of `Path<T>`.
+//! The parameters of a `Valid<Path<T>>` argument. They are the same as the parameters of `Path<T>`.
 
 use serde::de::DeserializeOwned;
 

@@ -19,9 +19,9 @@ use crate::request::read;
 
 /// A JSON body: an extractor for requests, and a response.
 ///
-/// As an extractor it rejects other media types than JSON with a 415, invalid JSON with a 400
-/// `MALFORMED_JSON`, and JSON of the wrong shape with a 422 `VALIDATION_FAILED`. The `errors` of
-/// the latter have a JSON pointer to the first wrong member.
+/// As an extractor, it rejects media types other than JSON with a 415. Invalid JSON is a 400
+/// `MALFORMED_JSON`, and JSON of the wrong shape is a 422 `VALIDATION_FAILED`. The `errors` of a
+/// `VALIDATION_FAILED` have a JSON pointer to the first wrong member.
 ///
 /// ```
 /// use aplomb::Json;
@@ -32,8 +32,9 @@ use crate::request::read;
 /// # let _ = axum::Router::<()>::new().route("/double", axum::routing::post(double));
 /// ```
 ///
-/// `Option<Json<T>>` is `None` for a request without a `Content-Type` field, as in axum. A request
-/// with the field is rejected as without the `Option`: an empty JSON body is not `None`.
+/// `Option<Json<T>>` is `None` for a request without a `Content-Type` field, as in axum. If the
+/// request has the field, it is rejected in the same cases as for `Json<T>`. An empty body is then
+/// an error, and not `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Json<T>(pub T);
 
@@ -47,7 +48,8 @@ where
     type Rejection = Problem;
 
     fn from_request(request: Request, _: &S) -> impl Future<Output = Result<Self, Problem>> + Send {
-        // Every request allocates this future. Without the head it is smaller.
+        // Every request allocates this future. The future is smaller without the head of the
+        // request.
         let body = json_body(request);
         async move { parse(&text(body).await?).map(Self) }
     }
@@ -81,7 +83,7 @@ pub(super) fn json_body(request: Request) -> Option<Body> {
     is_json(request.headers()).then(|| request.into_limited_body())
 }
 
-/// Reads the whole body. `None`, a body of another media type, is a 415.
+/// Reads the whole body. `None` means a body of another media type, which is a 415.
 pub(super) async fn text(body: Option<Body>) -> Result<Bytes, Problem> {
     let Some(body) = body else {
         return Err(Problem::new(&registry::UNSUPPORTED_MEDIA_TYPE)
@@ -181,8 +183,8 @@ fn pointer(path: &serde_path_to_error::Path, document: &Value) -> Pointer {
     pointer
 }
 
-/// Removes the position, which is a line and column of the text. The pointer already locates the
-/// member.
+/// Removes the position, which is a line and a column of the text, because the pointer already
+/// locates the member.
 fn without_position(message: &str) -> String {
     message
         .rsplit_once(" at line ")
@@ -208,17 +210,18 @@ impl<T: Serialize> IntoResponse for Json<T> {
 }
 
 thread_local! {
-    /// The buffer in which the responses of a thread are serialized, one after the other.
+    /// The buffer in which the responses of a thread are serialized, one after another.
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// The most bytes that a thread keeps for its next response. Larger buffers are handed out instead.
+/// The maximum size in bytes of a buffer that a thread reuses. A larger buffer becomes the response
+/// body itself.
 const MAX_REUSED_BUFFER: usize = 64 << 10;
 
-/// Serializes into the thread's buffer and copies the result into an allocation of its exact
-/// length. The buffer rarely grows, because it is reused. A `Vec` takes half the work of axum's
-/// `BytesMut` writer. A response that is serialized within another one finds no buffer and
-/// allocates its own.
+/// Serializes into the thread's buffer, and copies the result into an allocation of its exact
+/// length. The buffer rarely grows, because it is reused. Writing to a `Vec` takes half the work of
+/// axum's `BytesMut` writer. A response that is serialized during another serialization finds no
+/// buffer, and allocates its own buffer.
 fn serialize_with<E>(write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Bytes, E> {
     let mut buffer = BUFFER.take();
     buffer.clear();
@@ -282,7 +285,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn f04_of_several_wrong_members_the_first_is_reported() {
+    async fn f04_the_first_of_several_wrong_members_is_reported() {
         let problem = read("application/json", r#"[{"a/b": "x"}, {"a/b": []}]"#)
             .await
             .expect_err("a string");
@@ -367,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_within_a_response_is_separate() {
+    fn a_response_that_is_serialized_inside_another_is_separate() {
         let outer = serialize_with(|buffer| {
             buffer.write_all(b"outer ")?;
             let inner = serialize_with(|buffer| buffer.write_all(b"inner"))?;

@@ -1,7 +1,7 @@
 //! Extractors whose rejections are problem documents.
 //!
-//! axum's own extractors can be used as well: the pipeline converts their rejections. These
-//! extractors also name the invalid parameter or the invalid member of the body.
+//! You can also use axum's own extractors, because the pipeline converts their rejections. The
+//! extractors of this module also name the invalid parameter or the invalid member of the body.
 
 mod json;
 mod normal_path;
@@ -29,8 +29,8 @@ pub use valid::{Valid, ValidationContext};
 #[doc(hidden)]
 pub use without_garde::Valid;
 
-/// Returns the URI as the client sent it. A router in which the API is nested removes the prefix
-/// from the request's URI.
+/// Returns the URI as the client sent it. If the API is nested in a router, the router has removed
+/// the prefix from the request's URI.
 pub(crate) fn original_uri(head: &http::request::Parts) -> &http::Uri {
     head.extensions
         .get::<axum::extract::OriginalUri>()

@@ -7,9 +7,9 @@ use serde::de::DeserializeOwned;
 use super::transparent;
 use crate::problem::{FieldError, Location, Problem, registry};
 
-/// The path parameters: a single value, a tuple by position, or a struct by name.
+/// The path parameters, as a single value, a tuple by position, or a struct by name.
 ///
-/// An invalid parameter is a 400 `INVALID_PARAMETER` that names it.
+/// An invalid parameter is a 400 `INVALID_PARAMETER` whose `errors` name the parameter.
 ///
 /// ```
 /// use aplomb::Path;

@@ -15,25 +15,27 @@ pub type PathProbe = fn() -> PathShape;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PathShape {
-    /// This number of parameters, by position.
+    /// The argument reads this number of parameters, by position.
     Positional(usize),
-    /// The parameters with these names.
+    /// The argument reads the parameters with these names.
     Named(&'static [&'static str]),
-    /// Unknown before a request, such as for a map.
+    /// The parameters are unknown before a request, for example for a map.
     Unknown,
-    /// These parameters, or no parameters if the path template has none.
+    /// The argument reads the parameters of the inner shape, or no parameters if the path template
+    /// has none.
     Optional(Box<Self>),
-    /// The request id, and no path parameter.
+    /// The argument is the request id, and reads no path parameter.
     RequestId,
     /// The caller, and no path parameter.
     Caller,
 }
 
 impl PathShape {
-    /// Calls `T`'s `Deserialize` and records what it asks for. The deserializer provides no value.
+    /// Calls `T`'s `Deserialize` and records the requested shape. The deserializer provides no
+    /// value.
     pub fn of<'de, T: Deserialize<'de>>() -> Self {
         let mut shape = Self::Unknown;
-        // The probe fails for every value. Only the recorded shape counts.
+        // `deserialize` returns an error for every type. Only the recorded shape is used.
         let _ = T::deserialize(Probe { shape: &mut shape });
         shape
     }

@@ -25,7 +25,7 @@ const ENCODED: &AsciiSet = &CONTROLS
     .add(b'}');
 
 impl Pointer {
-    /// The pointer to the whole document.
+    /// Returns the pointer to the whole document.
     pub(super) fn new() -> Self {
         Self(String::from("#"))
     }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn f04_names_are_escaped_as_in_rfc_6901() {
+    fn f04_names_are_escaped_as_rfc_6901_requires() {
         for (name, text) in [
             ("foo", "#/foo"),
             ("", "#/"),

@@ -10,7 +10,7 @@ use crate::problem::{FieldError, Location, Problem, registry};
 
 /// The query parameters. A repeated parameter fills a list.
 ///
-/// An invalid parameter is a 400 `INVALID_PARAMETER` that names it.
+/// An invalid parameter is a 400 `INVALID_PARAMETER` whose `errors` name the parameter.
 ///
 /// ```
 /// use aplomb::Query;
@@ -32,7 +32,7 @@ pub struct Query<T>(pub T);
 transparent!(Query);
 
 impl<T: DeserializeOwned> Query<T> {
-    /// Parses the query of a URI, as the argument of a handler does.
+    /// Parses the query of a URI, in the same way as for an argument of a handler.
     pub fn try_from_uri(uri: &Uri) -> Result<Self, Problem> {
         parse(uri.query().unwrap_or_default()).map(Self)
     }
@@ -78,8 +78,8 @@ pub(crate) fn parse<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
     })
 }
 
-/// Rejects percent-encoded text that is not UTF-8. Form decoders replace it silently, so different
-/// texts would become equal.
+/// Rejects percent-encoded text that is not UTF-8. Form decoders replace invalid UTF-8 silently, so
+/// different texts would become equal.
 pub(crate) fn check_utf8<'a>(mut pairs: impl Iterator<Item = &'a str>) -> Result<(), Problem> {
     let wrong = |text: &&str| text.contains('%') && percent_decode_str(text).decode_utf8().is_err();
     match pairs.find(wrong) {
@@ -102,7 +102,7 @@ fn not_utf8(pair: &str) -> Problem {
         ))
 }
 
-/// Returns the name of the parameter at a path. An index into the list of a repeated parameter is
+/// Returns the name of the parameter in a path. The index into the list of a repeated parameter is
 /// left out.
 fn parameter(path: &Path) -> String {
     let name = |segment: &Segment| match segment {

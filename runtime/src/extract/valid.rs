@@ -8,8 +8,8 @@ use super::violation::{Step, parameter, pointer, steps};
 use super::{Json, Path, Query, json, transparent};
 use crate::problem::{FieldError, Location, Problem, ProblemSpec, registry};
 
-/// An extractor that checks the constraints of its data, which the type declares with
-/// [garde](https://docs.rs/garde): `Valid<Json<T>>`, `Valid<Query<T>>` or `Valid<Path<T>>`.
+/// An extractor that checks the constraints of its data: `Valid<Json<T>>`, `Valid<Query<T>>` or
+/// `Valid<Path<T>>`. The type declares the constraints with [garde](https://docs.rs/garde).
 ///
 /// ```
 /// use aplomb::prelude::*;
@@ -39,26 +39,29 @@ use crate::problem::{FieldError, Location, Problem, ProblemSpec, registry};
 /// ```
 ///
 /// Data that violates constraints is a 422 `VALIDATION_FAILED` in a body, and a 400
-/// `INVALID_PARAMETER` in path or query. Its `errors` list all violations, up to 100. Each has a
-/// `pointer` into the body or the name of the `parameter`, the code `CONSTRAINT_VIOLATED`, and
-/// garde's message. They are sorted by location, list items by index, so that the same data always
-/// gets the same response. Data that cannot be parsed is rejected before, as without `Valid`.
+/// `INVALID_PARAMETER` in the path or query. Its `errors` list all violations, up to 100. Each
+/// error has a `pointer` into the body or the name of the `parameter`, the code
+/// `CONSTRAINT_VIOLATED`, and garde's message. The errors are sorted by location, and list items by
+/// index, so the same data always gets the same response. Data that cannot be parsed is rejected
+/// first, with the same response as without `Valid`.
 ///
-/// - garde names fields as in Rust. The pointer has the member's name in the document if it differs
-///   only in style (`giftText` for `gift_text`), also in a flattened struct. A member that serde
-///   renames to another word, or that the document lacks, has its name in Rust.
-/// - garde does not name the variants of an enum. If the document has them around their fields
-///   (`{"card": {"number": …}}`), the pointer lacks that name. Use `#[serde(tag = "…")]` instead.
+/// - garde names fields as in Rust. If the member's name in the document differs only in style,
+///   such as `giftText` for `gift_text`, the pointer has the name in the document. This is also
+///   true in a flattened struct. If serde renames a member to another word, or if the member is
+///   missing in the document, the pointer has the name in Rust.
+/// - garde does not name the variants of an enum. If the document has the variant's name around its
+///   fields (`{"card": {"number": …}}`), the pointer lacks this name. Use `#[serde(tag = "…")]`
+///   instead.
 /// - The items of a `HashSet` have no location in the document. Use a list instead.
 ///
-/// Constraints that depend on the state of the service have a [context](ValidationContext).
+/// Constraints that depend on the state of the service need a [context](ValidationContext).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Valid<E>(pub E);
 
 transparent!(Valid);
 
 /// The context of a type's constraints, made from the state `S` of the API. The context `()` is for
-/// constraints without one.
+/// constraints that need no context.
 ///
 /// ```
 /// use aplomb::extract::ValidationContext;
@@ -184,8 +187,8 @@ fn query_names(parts: &Parts) -> Vec<String> {
         .collect()
 }
 
-/// The most violations that are located and sorted, before the first 100 are reported. It bounds
-/// the work for a long list of wrong items.
+/// The maximum number of violations that are located and sorted. The first 100 of these are
+/// reported. This limits the work for a long list of wrong items.
 const MAX_VIOLATIONS: usize = 1_000;
 
 #[cold]

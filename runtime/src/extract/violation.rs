@@ -1,21 +1,21 @@
-//! Converts the paths of garde, which locate a field in a type, to locations in the data that the
-//! client sent.
+//! Converts the paths of garde to locations in the data that the client sent. A path of garde
+//! locates a field in a type.
 
 use serde_json::Value;
 
 use super::pointer::Pointer;
 use crate::problem::Location;
 
-/// A step of the path to a violation. Sorted by index, then by name, so that lists are in the order
-/// of the document.
+/// A step of the path to a violation. The derived order sorts by index and then by name, so that
+/// list items are in the order of the document.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
     Index(usize),
     Key(String),
 }
 
-/// Converts a path to steps. Its serialized form is a list of pairs of a kind and a text. The other
-/// forms of a path cannot distinguish the member `a.b` from `b` in `a`.
+/// Converts a path to steps. The serialized form of a path is a list of pairs: a kind and a text.
+/// Other forms of a path cannot distinguish the member `a.b` from the member `b` of `a`.
 pub(super) fn steps(path: &garde::Path) -> Vec<Step> {
     let Ok(Value::Array(components)) = serde_json::to_value(path) else {
         return Vec::new();
@@ -34,8 +34,9 @@ fn step(component: &Value) -> Option<Step> {
 
 /// Returns the pointer into a document.
 ///
-/// A step without a member is left out in two cases: if the next step leads on from the same place,
-/// it is a flattened struct; if the place is a plain value, it is a struct that wraps the value.
+/// A step that has no member in the document is left out in two cases. If the next step continues
+/// from the same value, the step is a flattened struct. If the value is neither an object nor a
+/// list, the step is a struct that wraps the value.
 pub(super) fn pointer(document: &Value, path: &[Step]) -> Location {
     let (mut pointer, mut here) = (Pointer::new(), Some(document));
     for (index, step) in path.iter().enumerate() {
@@ -80,8 +81,9 @@ fn name(here: Option<&Value>, step: &Step) -> String {
     }
 }
 
-/// Returns the parameter of a violation: the innermost name, because parameters are flat. Without a
-/// name, as in a tuple of path parameters, the position counts.
+/// Returns the parameter of a violation. It is the innermost name of the path, because parameters
+/// are flat. If the path has no name, as in a tuple of path parameters, the position selects the
+/// parameter.
 pub(super) fn parameter(names: &[String], path: &[Step]) -> Location {
     let innermost = path.iter().rev().find_map(|step| match step {
         Step::Key(key) => Some(variant_name(names.iter(), key)),
@@ -94,8 +96,8 @@ pub(super) fn parameter(names: &[String], path: &[Step]) -> Location {
     Location::Parameter(innermost.or_else(position).unwrap_or_default().into())
 }
 
-/// Returns the name in the document that differs from the field's only in style, such as `giftText`
-/// for `gift_text`.
+/// Returns the name in the document that differs from the field's name only in style, such as
+/// `giftText` for `gift_text`.
 fn variant_name<'a>(mut names: impl Iterator<Item = &'a String> + Clone, field: &str) -> String {
     let field = field.strip_prefix("r#").unwrap_or(field);
     let has_same_letters = |name: &&String| letters(name).eq(letters(field));

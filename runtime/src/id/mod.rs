@@ -19,7 +19,7 @@ use ulid::Ulid;
 
 use self::source::UlidSource;
 
-/// A type of resource with its own identifiers.
+/// A type of resource that has its own kind of identifier.
 ///
 /// ```
 /// use aplomb::{Id, Resource};
@@ -37,17 +37,18 @@ pub trait Resource {
     const PREFIX: &'static str;
 }
 
-/// The identifier of a resource `T`: its prefix and a ULID, written in upper case and read in any
-/// case.
+/// The identifier of a resource `T`: its prefix and a ULID. It is written in upper case, and read
+/// in upper and lower case.
 ///
-/// An identifier is a text in paths, queries, JSON (also as the name of a member) and for serde,
+/// An identifier is text in paths, queries and JSON (also as the name of a member), and for serde,
 /// [`FromStr`] and [`Display`](fmt::Display). An invalid text is rejected: in a path or query with
-/// a 400 `INVALID_PARAMETER`, in a JSON body with a 422 `VALIDATION_FAILED`. Both name the invalid
-/// parameter or member. Identifiers of different resources are different types.
+/// a 400 `INVALID_PARAMETER`, in a JSON body with a 422 `VALIDATION_FAILED`. Both problems name the
+/// invalid parameter or member. Identifiers of different resources are different types.
 ///
 /// Identifiers increase within a process, also within one millisecond and when the clock steps
-/// back. So they are sorted by their time of creation, also as text. They are not secret: each
-/// contains that time, and a client that has one can guess others of the same millisecond.
+/// back. So they are sorted by their time of creation, also as text. Identifiers are not secret.
+/// Each identifier contains its time of creation, and a client that has one identifier can guess
+/// others of the same millisecond.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -78,8 +79,8 @@ impl<T> Id<T> {
     ///
     /// # Errors
     ///
-    /// Returns [`IdOverflow`] if the random part of the last identifier cannot be incremented. Its
-    /// 80 bits make that unlikely in practice.
+    /// Returns [`IdOverflow`] if the random part of the last identifier cannot be incremented. This
+    /// is unlikely in practice, because the random part has 80 bits.
     pub fn generate() -> Result<Self, IdOverflow> {
         SOURCE
             .next(SystemTime::now(), &mut rand::rng())
@@ -99,7 +100,7 @@ impl<T> Id<T> {
         Self::generate().expect("fewer than 2^80 identifiers a millisecond")
     }
 
-    /// The identifier with this ULID.
+    /// Creates the identifier with this ULID.
     pub const fn from_ulid(ulid: Ulid) -> Self {
         Self {
             ulid,
@@ -121,15 +122,14 @@ impl<T> Id<T> {
 impl<T: Resource> Id<T> {
     /// Returns a regular expression for identifiers, for the description of an API.
     ///
-    /// It matches the form that clients get and should send back. Lower case is also read, but not
-    /// matched, so that a client that checks the pattern sends the same spelling for the same
-    /// identifier.
+    /// The expression matches only upper case, although lower case is also read. A client that
+    /// checks the pattern therefore always sends the same spelling for the same identifier.
     pub fn pattern() -> String {
         format!("^{}_[0-7][0-9A-HJKMNP-TV-Z]{{25}}$", T::PREFIX)
     }
 }
 
-/// The error when the random part of an identifier cannot be incremented.
+/// The error if the random part of an identifier cannot be incremented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IdOverflow;
 
@@ -171,8 +171,8 @@ impl<T: Resource> FromStr for Id<T> {
     }
 }
 
-/// Parses a ULID. Refuses texts that decoders read differently: more than 128 bits, and letters
-/// that Crockford's base 32 excludes or reads as digits.
+/// Parses a ULID. Refuses texts that decoders read differently: texts of more than 128 bits, and
+/// letters that Crockford's base 32 excludes or reads as digits.
 fn parse_ulid(text: &str) -> Option<Ulid> {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() && !b"ILOUilou".contains(&byte);
     let is_valid = text.len() == 26 && text.as_bytes()[0] <= b'7' && text.bytes().all(is_allowed);

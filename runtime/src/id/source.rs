@@ -6,7 +6,8 @@ use ulid::{Generator, Ulid};
 
 use super::IdOverflow;
 
-/// A source of identifiers. Each one is greater than the one before, also if the clock steps back.
+/// A source of identifiers. Each identifier is greater than the one before, even if the clock steps
+/// back.
 pub(super) struct UlidSource(Mutex<Generator>);
 
 impl UlidSource {
@@ -14,11 +15,11 @@ impl UlidSource {
         Self(Mutex::new(Generator::new()))
     }
 
-    /// Returns the next ULID: the last one plus 1 in the same millisecond and while the clock is
-    /// behind it, or else one with the current time and a new random part.
+    /// Returns the next ULID. While the clock has not passed the millisecond of the last ULID, the
+    /// next ULID is the last one plus 1. Otherwise it has the current time and a new random part.
     ///
-    /// If the random part cannot be incremented, returns an error until the clock advances. It
-    /// never wraps around, which would repeat identifiers.
+    /// If the random part cannot be incremented, returns an error until the clock advances. The
+    /// random part never wraps around, because this would repeat identifiers.
     pub(super) fn next(&self, now: SystemTime, random: &mut impl Rng) -> Result<Ulid, IdOverflow> {
         let mut generator = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         generator

@@ -32,7 +32,8 @@ where
     }
 }
 
-/// A text that is not an identifier of `T` is a decoding error of its column.
+/// Decodes an identifier from a text column. A text that is not an identifier of `T` is a decoding
+/// error of the column.
 impl<'r, DB: Database, T: Resource> Decode<'r, DB> for Id<T>
 where
     &'r str: Decode<'r, DB>,
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn h01_an_invalid_identifier_is_an_error_of_its_column() {
+    async fn h01_an_invalid_identifier_is_a_decoding_error_of_its_column() {
         let pool = database().await;
         for text in [
             "acc_01HZQK7P3WVXBN4Y9MRDTJC8E6",

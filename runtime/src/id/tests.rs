@@ -188,7 +188,7 @@ fn h03_a_random_part_that_cannot_be_incremented_is_an_error() {
 }
 
 #[test]
-fn h03_identifiers_of_many_threads_are_unique_and_increase_in_each() {
+fn h03_identifiers_of_many_threads_are_unique_and_increase_in_each_thread() {
     let generate = || (0..5_000).map(|_| Id::new()).collect::<Vec<PaymentId>>();
     let threads: Vec<_> = (0..8).map(|_| thread::spawn(generate)).collect();
     let lists: Vec<_> = threads
@@ -217,7 +217,7 @@ fn id() -> impl Strategy<Value = PaymentId> {
     any::<u128>().prop_map(|bits| Id::from_ulid(Ulid(bits)))
 }
 
-/// Texts of identifiers, and similar texts.
+/// Generates texts of identifiers, and similar texts.
 fn similar_text() -> impl Strategy<Value = String> {
     prop_oneof![
         "pay_[0-9A-Za-z]{26}",
@@ -229,7 +229,7 @@ fn similar_text() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn h01_an_identifier_reads_back_in_any_case(id in id(), lower: u32) {
+    fn h01_an_identifier_is_parsed_from_its_text_in_any_case(id in id(), lower: u32) {
         let mut text = id.to_string();
         prop_assert_eq!(text.parse::<PaymentId>(), Ok(id));
         let (prefix, ulid) = text.split_at_mut(4);
@@ -253,7 +253,7 @@ proptest! {
     }
 
     #[test]
-    fn h03_identifiers_have_the_order_of_their_texts_and_times(left in id(), right in id()) {
+    fn h03_identifiers_sort_like_their_texts_and_times(left in id(), right in id()) {
         prop_assert_eq!(left.cmp(&right), left.to_string().cmp(&right.to_string()));
         if left.timestamp_ms() != right.timestamp_ms() {
             prop_assert_eq!(left.cmp(&right), left.timestamp_ms().cmp(&right.timestamp_ms()));

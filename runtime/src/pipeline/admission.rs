@@ -1,5 +1,5 @@
-//! Admission: rate limits and the record of an idempotency key. They are in one module, because one
-//! call to the store can decide both.
+//! Admission: takes the tokens of rate limits and begins the record of an idempotency key. Both are
+//! in one module, because one call to the store can do both.
 
 use std::sync::Arc;
 
@@ -15,12 +15,13 @@ use crate::store::{Admission as StoreAdmission, AdmissionStore, StoreError};
 pub(super) struct Admission {
     body_limit: u64,
     runs: Option<Arc<EndpointRuns>>,
-    /// Decides limits and key in one call, if the endpoint has both.
+    /// A store that checks the limits and begins the record in one call. `None` if the endpoint
+    /// does not have both limits and keys, or if no store can do both.
     store: Option<Arc<dyn AdmissionStore>>,
 }
 
 impl Admission {
-    /// Returns the admission to an endpoint that has limits or keys.
+    /// Returns the admission to an endpoint that has limits or idempotency keys.
     pub(super) fn new(mount: &Mount) -> Option<Self> {
         let Mount {
             limits,
@@ -40,8 +41,8 @@ impl Admission {
         })
     }
 
-    /// Acquires the limits of a request without a key, if that needs no waiting. Returns `None` if
-    /// [`enter`](Self::enter) has to do it.
+    /// Takes the tokens of a request without a key, if this needs no waiting. Returns `None` if
+    /// [`enter`](Self::enter) has to take the tokens.
     pub(super) fn try_enter(&self, state: &RequestState) -> Option<Result<QueueDelay, Problem>> {
         if self.runs.is_some() && state.info.key.is_some() {
             return None;
@@ -52,10 +53,10 @@ impl Admission {
         }
     }
 
-    /// Acquires the limits of a request without a key, and waits out its queue delay.
+    /// Takes the tokens of a request without a key, and waits for its queue delay.
     ///
-    /// Prepares the run of a request with a key. The run itself acquires the limits and the record,
-    /// because it may outlive its client.
+    /// For a request with a key, this only prepares the run. The run itself takes the tokens and
+    /// begins the record, because it continues if the client disconnects.
     pub(super) async fn enter(
         &self,
         state: &mut RequestState,
@@ -70,8 +71,8 @@ impl Admission {
         };
         let mut acquired = None;
         if request.has_body() {
-            // Before the body is read: a client over its limits must not make the service read a
-            // large body. A small body has been read by the body stage.
+            // Takes the tokens before the body is read: a client over its limits must not make the
+            // service read a large body. The body stage has already read a small body.
             if let Some(limits) = &limits {
                 acquired = Some(limits.acquire(&state.info).await?);
             }
@@ -97,14 +98,14 @@ impl Admission {
 pub(super) struct KeyedAdmission {
     run: PendingRun,
     limits: Option<Arc<LimitResponseWriter>>,
-    /// The queue delay, if the limits were acquired before the body was read.
+    /// The queue delay, if the tokens were taken before the body was read.
     acquired: Option<QueueDelay>,
     store: Option<Arc<dyn AdmissionStore>>,
 }
 
 impl KeyedAdmission {
-    /// Acquires the limits, begins the record, and waits out the queue delay. A request that a
-    /// limit refuses begins no record.
+    /// Takes the tokens, begins the record, and then waits for the queue delay. If a limit refuses
+    /// the request, no record begins.
     pub(super) async fn begin(self, info: &RequestInfo) -> Result<ActiveRun, EndpointResponse> {
         let (delay, begun) = self
             .acquire(info)
@@ -114,13 +115,14 @@ impl KeyedAdmission {
             Some(begun) => self.run.activate(begun),
             None => self.run.begin().await,
         };
-        // After the record has begun, so that a retry meanwhile gets its 409 without waiting.
+        // Waits only after the record has begun: a retry during the wait gets a 409 immediately.
         delay.wait().await;
         run
     }
 
-    /// Acquires the limits. If the store can, begins the record in the same call, and returns the
-    /// outcome of that; `None` if the record must still be begun.
+    /// Takes the tokens. If the store can do both in one call, this also begins the record, and
+    /// returns its `BeginOutcome`. Otherwise the outcome is `None`, and the caller begins the
+    /// record.
     async fn acquire(
         &self,
         info: &RequestInfo,

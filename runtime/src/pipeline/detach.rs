@@ -1,4 +1,4 @@
-//! Runs that outlive their request.
+//! Runs that continue after their request has ended.
 
 use core::future::Future;
 use core::pin::Pin;
@@ -10,17 +10,17 @@ use tokio_util::task::task_tracker::TrackedFuture;
 use tracing::{Instrument, Span};
 
 /// A future that runs in the task that awaits it. If it is dropped before its end, it continues in
-/// a task of its own. A tracker counts it until it ends, so that a shutdown can wait for it.
+/// a separate task. A tracker counts it until it ends, so that a shutdown can wait for it.
 pub(crate) struct DetachOnDrop<F: Future<Output: Send + 'static> + Send + 'static> {
-    /// `None` after its end.
+    /// `None` after the future has ended.
     running: Option<Pin<Box<TrackedFuture<F>>>>,
     span: Span,
     runtime: Handle,
 }
 
 impl<F: Future<Output: Send + 'static> + Send + 'static> DetachOnDrop<F> {
-    /// Must be called inside of a tokio runtime. Its handle is kept, because the drop may happen
-    /// outside.
+    /// Creates the future. Call this function inside of a tokio runtime. The handle of the runtime
+    /// is stored, because the drop may happen outside of the runtime.
     pub(crate) fn new(tracker: &TaskTracker, running: F) -> Self {
         let running = Box::pin(tracker.track_future(running));
         Self {
@@ -35,8 +35,8 @@ impl<F: Future<Output: Send + 'static> + Send + 'static> Future for DetachOnDrop
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<F::Output> {
-        // Taken out while it is polled: a future that panics has ended, and `drop` must not spawn
-        // it.
+        // The future is taken out while it is polled. If it panics, it has ended, and `drop` must
+        // not spawn it.
         let mut running = self.running.take().expect("polled after its end");
         let polled = running.as_mut().poll(context);
         if polled.is_pending() {

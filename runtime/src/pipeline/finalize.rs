@@ -27,8 +27,8 @@ pub(super) fn finalize(
         .insert(X_REQUEST_ID, info.id.to_value());
 }
 
-/// Replaces an error response by its problem document. The settlement of a run has already done so
-/// for requests with a key; then `rewrite` finds no problem.
+/// Replaces an error response by its problem document. For requests with a key, the settlement of
+/// the run has already done this, so `take_problem` finds no problem.
 fn replace_error(endpoint: &MountedEndpoint, info: &RequestInfo, outcome: &mut EndpointResponse) {
     if let Some(problem) = take_problem(&mut outcome.response, outcome.origin) {
         let idempotent = info.key.is_some() || endpoint.mount.spec.method.is_idempotent();
@@ -42,8 +42,8 @@ fn replace_error(endpoint: &MountedEndpoint, info: &RequestInfo, outcome: &mut E
     }
 }
 
-/// Adds `WWW-Authenticate` to a 401 that has none (RFC 9110 §15.5.2), such as one of the handler's
-/// own.
+/// Adds `WWW-Authenticate` to a 401 that has none (RFC 9110 §15.5.2), such as a 401 from the
+/// handler.
 fn add_challenge(endpoint: &MountedEndpoint, response: &mut Response) {
     if let Some(auth) = &endpoint.mount.shared.auth
         && response.status() == StatusCode::UNAUTHORIZED

@@ -2,7 +2,8 @@
 //!
 //! [`begin`] goes as far as possible without waiting. Most requests reach their handler there, so
 //! that the handler's future is the only allocation of the pipeline. A request that has to wait
-//! before its handler continues in [`continue_handling`], on the heap, at the stage that waits.
+//! before its handler runs continues in [`continue_handling`]. That future is on the heap, and
+//! begins with the stage that waits.
 
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
@@ -83,7 +84,7 @@ pub(super) fn begin(endpoint: Arc<MountedEndpoint>, id: RequestId, request: Requ
     let mut progress = progress.unwrap_or_else(Progress::Refused);
     if matches!(progress, Progress::Admitted) && (endpoint.mount.reads_body || !request.has_body())
     {
-        // Calls the user's code: the state is cloned.
+        // `call_handler` calls user code, because it clones the state.
         match catch_panic(HANDLER, || {
             call_handler(&endpoint, &state.info, &state.body, &mut request)
         }) {
@@ -190,7 +191,7 @@ async fn continue_handling(
             request,
             progress,
         ));
-        // An `Option`, so that `cancel` can drop the future here, inside of `catch_panic`.
+        // The future is in an `Option`, so that `cancel` can drop it here, inside of `catch_panic`.
         let mut running = pin!(Some(within_until(due, running)));
         let in_time = OptionFuture::from(running.as_mut().as_pin_mut())
             .await
@@ -209,7 +210,8 @@ async fn continue_handling(
 /// Drops a handler that missed its deadline, and returns the response: a 408 if the client's body
 /// is missing, else a 504. Panics of destructors are caught.
 fn cancel(body: &BodyReadState, drop_handler: impl FnOnce()) -> EndpointResponse {
-    // Before the drop: a body that is dropped no longer counts as waited for.
+    // The state is read before the drop, because a body that is dropped no longer counts as waited
+    // for.
     let response = body.timed_out().unwrap_or_else(deadline_exceeded);
     catch_panic(HANDLER, drop_handler).map_or_else(EndpointResponse::failed, |()| response)
 }
@@ -225,7 +227,7 @@ async fn admit_and_run(
 ) -> EndpointResponse {
     match admit(endpoint, state, &mut request, progress).await {
         Err(problem) => {
-            // Draining would wait again for a body that has already timed out.
+            // A body that has already timed out is not drained: draining would wait for it again.
             let stalled = problem.code() == registry::REQUEST_TIMEOUT.code;
             *unread = (!stalled).then(|| request.take_unread());
             EndpointResponse::refused(problem)
@@ -279,7 +281,7 @@ async fn admit(
 }
 
 /// Runs a request with a key, from admission to settlement. The future owns all its data, because
-/// it may outlive the request.
+/// it may continue after the request has ended.
 async fn run_with_key(
     endpoint: Arc<MountedEndpoint>,
     info: RequestInfo,
@@ -297,7 +299,7 @@ async fn run_with_key(
     });
     let (prefix, handler) = match called {
         Ok(called) => called,
-        // The record has begun, so that it must be settled after a panic as well.
+        // The record has begun, so it must be settled after a panic as well.
         Err(problem) => {
             return settle(&endpoint, &info, active, EndpointResponse::failed(problem)).await;
         }
@@ -306,7 +308,7 @@ async fn run_with_key(
     settle(&endpoint, &info, active, outcome).await
 }
 
-/// Returns the future of extractors and handler, and the outer prefix for the `Location` of its
+/// Returns the future of extractors and handler, and the outer prefix for the `Location` of the
 /// response.
 #[inline]
 fn call_handler(
@@ -329,7 +331,7 @@ fn call_handler(
 }
 
 /// Adds the outer prefix to the `Location` of a response. This happens before the response is
-/// stored under a key, because a replay returns it unchanged.
+/// stored under a key, because a replay returns the stored `Location` unchanged.
 fn complete_location(mut outcome: EndpointResponse, prefix: Option<&str>) -> EndpointResponse {
     add_outer_prefix(&mut outcome.response, prefix);
     outcome

@@ -1,4 +1,4 @@
-//! An endpoint under one route: the inputs of its policies, and the result.
+//! An endpoint under one route: the inputs of its policies, and the mounted endpoint.
 
 use core::fmt;
 use core::time::Duration;
@@ -28,7 +28,7 @@ pub(crate) struct Shared {
     pub(crate) failures: Arc<AuthFailures>,
     pub(crate) proxies: TrustedProxies,
     pub(crate) cursors: Cursors,
-    /// Decides limits and records in one call, if one store has both.
+    /// A store that checks the limits and begins the record in one call, if one store has both.
     pub(crate) admission: Option<Arc<dyn AdmissionStore>>,
     /// Counts the runs that must end before the process ends.
     pub(crate) tracker: TaskTracker,
@@ -53,12 +53,12 @@ pub(crate) struct Mount {
 }
 
 impl Mount {
-    /// Returns whether the endpoint calls a store before its handler runs.
+    /// Returns `true` if the endpoint calls a store before its handler runs.
     pub(crate) fn uses_store(&self) -> bool {
         self.limits.is_some() || self.runs.is_some()
     }
 
-    /// Returns whether a small body is read before the store is called. The handler or the
+    /// Returns `true` if a small body is read before the store is called. The handler or the
     /// fingerprint needs the body anyway, and reading it first means that a client whose body never
     /// arrives takes no tokens and begins no record.
     pub(crate) fn reads_body_early(&self) -> bool {

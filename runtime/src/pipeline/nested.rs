@@ -7,8 +7,8 @@ use super::mount::Mount;
 use crate::extract::outer;
 use crate::spec::Method;
 
-/// Returns the prefix for the `Location` of the response, if the API is nested below one. Requests
-/// with GET or DELETE skip the work, because their handlers create nothing.
+/// Returns the prefix for the `Location` of the response, if the API is nested below a prefix.
+/// Requests with GET or DELETE skip the work, because their handlers create nothing.
 pub(super) fn outer_prefix(mount: &Mount, head: &Parts) -> Option<String> {
     if matches!(mount.spec.method, Method::Get | Method::Delete) {
         return None;

@@ -5,9 +5,9 @@
 //! deadline → **stages** → admission (limits and the record of a key, in one store call if
 //! possible) → queue delay → extractors → handler → settlement → response fields
 //!
-//! Authentication comes before limits, so that no client can use up the limits of another. The
-//! record of a key is read before the extractors run: after a deployment that validates requests
-//! more strictly, a retry of an older request still gets its replay.
+//! Authentication comes before limits, so that no client can use up the limits of another client.
+//! The record of a key is read before the extractors run: after a deployment that validates
+//! requests more strictly, a retry of an older request still gets its replay.
 //!
 //! A stage writes into the responses of the requests that have entered it. A policy that writes
 //! into every response must therefore come before all policies that can refuse. Writers run from

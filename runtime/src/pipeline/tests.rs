@@ -90,7 +90,7 @@ fn runs(endpoint: &EndpointSpec) -> Option<Arc<EndpointRuns>> {
     }))
 }
 
-/// Responds immediately, and reads nothing.
+/// Returns a handler that responds immediately and does not read the request.
 fn handler() -> Handler {
     Box::new(|_| {
         let response = "made".into_response();
@@ -133,7 +133,7 @@ fn the_stages_are_in_the_order_of_the_policies() {
     assert!(endpoint.admission.is_some());
 }
 
-/// A stage that names itself in the response, immediately or after it has waited.
+/// A stage that adds its name to the response, immediately or after it has waited.
 #[derive(Debug)]
 struct NamedStage {
     name: &'static str,
@@ -170,8 +170,8 @@ impl ResponseWriter for NameWriter {
     }
 }
 
-/// Sends a request through these stages. Returns whether it needed no waiting, and the names in its
-/// response.
+/// Sends a request through these stages. Returns `true` if the request did not wait, and the names
+/// in the response.
 async fn handle_with(stages: Vec<NamedStage>) -> (bool, Vec<String>) {
     let mut endpoint = MountedEndpoint::new(mount(&BARE, None), handler());
     endpoint.stages = stages

@@ -6,8 +6,8 @@ use tracing::{Level, Span};
 use super::mount::MountedEndpoint;
 use crate::request::RequestId;
 
-/// The span of all log lines of a request, including the handler's own. `None` if no subscriber
-/// records it.
+/// The span of all log lines of a request, including the log lines of the handler. `None` if no
+/// subscriber records it.
 pub(crate) struct Trace(Option<Box<Span>>);
 
 impl Trace {
@@ -15,8 +15,8 @@ impl Trace {
     /// only errors still gets the request id.
     #[inline]
     pub(crate) fn of(endpoint: &MountedEndpoint, id: &RequestId) -> Self {
-        // Checked before the span is created: with tracing's feature `log`, which a dependency may
-        // enable, `error_span!` creates a span even without a subscriber.
+        // This is checked before the span is created: with tracing's feature `log`, which a
+        // dependency may enable, `error_span!` creates a span even without a subscriber.
         if tracing::span_enabled!(target: "aplomb::request", Level::ERROR, request_id, endpoint, method, route)
         {
             Self::create_span(endpoint, id)
@@ -38,14 +38,14 @@ impl Trace {
         Self((!span.is_disabled()).then(|| Box::new(span)))
     }
 
-    /// Returns whether a subscriber records the span.
+    /// Returns `true` if a subscriber records the span.
     #[inline]
     pub(crate) const fn is_enabled(&self) -> bool {
         self.0.is_some()
     }
 
     /// Enters the span for one step of the request. Returns a guard, because the result of a
-    /// closure would be copied once more.
+    /// closure would be copied one more time.
     #[inline]
     pub(crate) fn enter(&self) -> Option<Entered<'_>> {
         self.0.as_ref().map(|span| span.enter())

@@ -4,7 +4,7 @@ use core::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// The kind of error, by which a client decides how to react.
+/// The category of an error, from which a client decides how to react.
 ///
 /// | category | status | the client should |
 /// |---|---|---|
@@ -30,14 +30,14 @@ pub enum Category {
     Conflict,
     /// The client sent too many requests.
     RateLimited,
-    /// A system that the service depends on did not answer.
+    /// A system that the service depends on did not respond.
     Dependency,
     /// The service failed.
     Internal,
 }
 
 impl Category {
-    /// Returns the status of a problem that sets none.
+    /// Returns the default status of a problem.
     pub const fn default_status(self) -> u16 {
         match self {
             Self::Validation => 422,
@@ -51,7 +51,7 @@ impl Category {
         }
     }
 
-    /// Returns its name in a document, such as `not_found`.
+    /// Returns the name of the category in a document, such as `not_found`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Validation => "validation",

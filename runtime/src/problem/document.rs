@@ -49,12 +49,12 @@ struct Parts {
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// The request's part of a problem document.
+/// The parts of a problem document that depend on the request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ProblemContext<'a> {
     pub(crate) request_id: &'a str,
     pub(crate) retry: Retry,
-    /// The beginning of `type`, which the code completes.
+    /// The beginning of `type`. The code of the problem follows it.
     pub(crate) type_base: &'a str,
 }
 
@@ -63,9 +63,9 @@ pub(crate) struct ProblemContext<'a> {
 pub(crate) enum Retry {
     /// The request could take effect a second time.
     Unsafe,
-    /// The request takes effect only once, by its method or by its idempotency key.
+    /// The request takes effect only one time, because of its method or its idempotency key.
     Safe,
-    /// The request would get this response again, because it is stored under its idempotency key.
+    /// A retry would get this response again, because it is stored under the idempotency key.
     SameResult,
 }
 
@@ -76,10 +76,10 @@ impl Retry {
     }
 }
 
-/// The beginning of problem types, unless the API sets another.
+/// The beginning of problem types, unless the API sets another one.
 pub(crate) const TYPE_BASE: &str = "urn:aplomb:problem:";
 
-/// The most errors that one document lists, so that no request can cause a huge response.
+/// The maximum number of errors in one document, so that no request can cause a huge response.
 pub(crate) const MAX_ERRORS: usize = 100;
 
 impl Problem {
@@ -95,7 +95,7 @@ impl Problem {
         }))
     }
 
-    /// Returns a 500. The cause goes to the log, and not to the client.
+    /// Returns a 500. The cause is written to the log, and is not sent to the client.
     ///
     /// ```
     /// # use aplomb::problem::Problem;
@@ -109,7 +109,7 @@ impl Problem {
     }
 
     /// Sets `detail`, which explains this occurrence to the client. It is cut after 300 characters.
-    /// A 5xx ignores it, because its detail is constant.
+    /// A 5xx ignores `detail`, because the detail of a 5xx is constant.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
         self.0.detail = Some(truncated(detail.into()));
@@ -123,8 +123,8 @@ impl Problem {
         self
     }
 
-    /// Adds an error in the request's data. A document lists the first 100; the document of a 5xx
-    /// lists none.
+    /// Adds an error in the request's data. A document lists the first 100 errors. The document of
+    /// a 5xx lists no errors.
     #[must_use]
     pub fn with_error(mut self, error: FieldError) -> Self {
         if self.0.errors.len() < MAX_ERRORS {
@@ -133,8 +133,8 @@ impl Problem {
         self
     }
 
-    /// Adds an extension member. A value that cannot be serialized is left out, and so is a member
-    /// with the name of a standard one. The document of a 5xx has no extension members.
+    /// Adds an extension member. A value that cannot be serialized is left out. A member with the
+    /// name of a standard member is also left out. The document of a 5xx has no extension members.
     #[must_use]
     pub fn with_extension(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
         let name = name.into();
@@ -176,9 +176,9 @@ impl Problem {
         StatusCode::from_u16(self.0.spec.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// Sets the status that a handler gave to the response of this problem, and its category. If
-    /// that turns a 4xx into a 5xx, the code, the title and the detail move to the cause: a 5xx
-    /// shows nothing about the cause to the client.
+    /// Sets the status that a handler gave to the response of this problem, and the category of
+    /// this status. If a 4xx becomes a 5xx, the code, the title and the detail are moved to the
+    /// cause, because a 5xx must not show them to the client.
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         let previous = self.0.spec;
         if previous.status == status.as_u16() {
@@ -221,7 +221,7 @@ impl Problem {
 
     fn retryable(&self, context: Option<ProblemContext<'_>>) -> bool {
         match context.map(|context| context.retry) {
-            // Overrides the kind: a retry would only get the stored response.
+            // This has priority over the kind: a retry would only get the stored response.
             Some(Retry::SameResult) => false,
             retry => self.0.spec.retryable.unwrap_or(retry == Some(Retry::Safe)),
         }
@@ -253,7 +253,7 @@ impl Problem {
         *response.status_mut() = self.status();
         *response.body_mut() = Body::from(body);
         let headers = response.headers_mut();
-        // These described the previous body.
+        // These fields described the previous body.
         headers.remove(CONTENT_LENGTH);
         headers.remove(CONTENT_ENCODING);
         headers.insert(CONTENT_TYPE, PROBLEM_JSON);
@@ -317,7 +317,7 @@ impl Serialize for Document<'_> {
         if let Some(context) = self.context {
             map.serialize_entry("request_id", context.request_id)?;
         }
-        // A 5xx shows no detail of what happened.
+        // A 5xx shows nothing about its cause to the client.
         if inner.spec.status < 500 {
             if !inner.errors.is_empty() {
                 map.serialize_entry("errors", &inner.errors)?;
@@ -330,7 +330,7 @@ impl Serialize for Document<'_> {
     }
 }
 
-/// The members that an extension cannot replace.
+/// The standard members, which an extension cannot replace.
 pub(crate) const RESERVED_MEMBERS: &[&str] = &[
     "type",
     "title",
@@ -351,7 +351,7 @@ fn constant_detail(category: Category) -> &'static str {
     }
 }
 
-/// The messages of an error and its sources, separated by colons.
+/// Returns the messages of an error and its sources, separated by colons.
 fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -363,17 +363,17 @@ fn error_chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// A duration in whole seconds, rounded up, at least one.
+/// Returns a duration in whole seconds, rounded up. The result is at least 1.
 pub(crate) fn whole_seconds(wait: Duration) -> u64 {
     seconds_rounded_up(wait).max(1)
 }
 
-/// A duration in whole seconds, rounded up.
+/// Returns a duration in whole seconds, rounded up.
 pub(crate) fn seconds_rounded_up(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
-/// The document as JSON.
+/// Returns the document as JSON.
 #[cfg(test)]
 pub(super) fn rendered(problem: &Problem, context: ProblemContext<'_>) -> Value {
     let retryable = problem.retryable(Some(context));

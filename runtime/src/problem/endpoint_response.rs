@@ -4,12 +4,12 @@ use axum::response::{IntoResponse, Response};
 
 use super::document::Problem;
 
-/// A response, and the part of the endpoint that made it.
+/// A response, together with the part of the endpoint that made it.
 #[derive(Debug)]
 pub struct EndpointResponse {
     /// The response as the handler, an extractor or a stage made it.
     pub response: Response,
-    /// The part that made it.
+    /// The part of the endpoint that made the response.
     pub origin: ResponseOrigin,
 }
 
@@ -22,7 +22,7 @@ impl EndpointResponse {
         }
     }
 
-    /// Returns the response in place of a handler that began and returned none.
+    /// Returns the response for a handler that began, but returned no response.
     pub(crate) fn failed(problem: Problem) -> Self {
         Self {
             response: problem.into_response(),
@@ -34,7 +34,7 @@ impl EndpointResponse {
 /// The part of an endpoint that made a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResponseOrigin {
-    /// A stage or an extractor, which refused the request: the handler never began.
+    /// A stage or an extractor, which refused the request before the handler began.
     Refused,
     /// The handler, or the pipeline after the handler began.
     Handler,

@@ -1,11 +1,11 @@
-//! The trait of errors that become problems.
+//! The trait for errors that can become problems.
 
 use axum::response::{IntoResponse, Response};
 
 use super::document::Problem;
 use super::kinds::ProblemKinds;
 
-/// An error that can become a problem document. Derive it:
+/// An error that can become a problem document. Derive this trait:
 ///
 /// ```
 /// use aplomb::ApiError;
@@ -32,8 +32,9 @@ pub trait ApiError: std::error::Error + Send + Sync + 'static {
     /// Returns the problem that the client gets.
     fn problem(&self) -> Problem;
 
-    /// Adds the kinds of problems that this error can become. The derive adds all of them. An
-    /// implementation by hand may add none; then the start-up check does not see its codes.
+    /// Adds the kinds of problems that this error can become. The derived implementation adds all
+    /// of them. A manual implementation may add none, but then the start-up check does not see its
+    /// codes.
     fn kinds(kinds: &mut ProblemKinds)
     where
         Self: Sized,
@@ -58,7 +59,7 @@ impl<E: ApiError> From<E> for Problem {
     }
 }
 
-/// Returns the response of an [`ApiError`]. Its derive implements `IntoResponse` by this function.
+/// Returns the response of an [`ApiError`]. The derived `IntoResponse` calls this function.
 #[doc(hidden)]
 pub fn error_response<E: ApiError>(error: &E) -> Response {
     error.problem().into_response()

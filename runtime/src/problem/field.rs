@@ -13,11 +13,11 @@ pub struct FieldError {
     pub location: Location,
     /// A stable code, `[A-Z][A-Z0-9_]+`.
     pub code: Cow<'static, str>,
-    /// An explanation for people.
+    /// An explanation for human readers.
     pub detail: Cow<'static, str>,
 }
 
-/// The part of a request that an error is about.
+/// The part of a request to which an error belongs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -53,6 +53,6 @@ pub(super) fn truncated(text: Cow<'static, str>) -> Cow<'static, str> {
     }
 }
 
-/// The longest detail, in characters. A detail may quote what the client sent, which may be long;
-/// 300 characters leave room for a sentence and a quoted value.
+/// The maximum length of a detail, in characters. A detail may quote what the client sent, which
+/// may be long. 300 characters leave room for a sentence and a quoted value.
 const MAX_DETAIL_CHARS: usize = 300;

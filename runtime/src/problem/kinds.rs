@@ -6,7 +6,8 @@ use super::error::ApiError;
 use super::spec::ProblemSpec;
 
 /// The kinds of problems that an error can become, each with its error type and variant.
-/// [`ApiError::kinds`] fills it. The start-up check of an API reads it, and compares the codes.
+/// [`ApiError::kinds`] fills this list. The start-up check of an API reads the list and compares
+/// the codes.
 ///
 /// ```
 /// use aplomb::ApiError;
@@ -41,7 +42,7 @@ pub struct ProblemKinds {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProblemKind {
-    /// Its constant data.
+    /// The constant data of this kind.
     pub spec: ProblemSpec,
     /// The path of the error type.
     pub error: &'static str,
@@ -66,8 +67,8 @@ impl ProblemKinds {
         });
     }
 
-    /// Adds all kinds of another error. Does nothing the second time, because an error type may
-    /// contain itself.
+    /// Adds all kinds of another error. A second call with the same error does nothing, because an
+    /// error type may contain itself.
     pub fn include<E: ApiError>(&mut self) {
         let id = TypeId::of::<E>();
         if !self.visited.contains(&id) {

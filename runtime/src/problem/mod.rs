@@ -3,8 +3,8 @@
 //! A document describes the error (`code`, `title`, `detail`), its kind (`category`), and whether
 //! the same request may succeed when it is sent again (`retryable`). A response that is stored
 //! under an idempotency key is never retryable, because a retry gets the same response. The
-//! document of a 5xx is constant; its cause goes to the log, under the `request_id` that the client
-//! sees.
+//! document of a 5xx is constant. Its cause is written to the log, under the `request_id` that the
+//! client sees.
 //!
 //! ```
 //! use aplomb::problem::{Category, Problem, ProblemSpec, registry};
@@ -32,8 +32,8 @@
 //! - A handler may return a problem with another status, such as `(StatusCode::GONE, problem)`. The
 //!   document then has this status and its category. If a 5xx replaces a 4xx, the document also
 //!   loses its code and title.
-//! - An error response with a body of the handler's own is not changed. A stream that fails after
-//!   the response has begun cannot become a problem document.
+//! - An error response whose body the handler wrote itself is not changed. A stream that fails
+//!   after the response has begun cannot become a problem document.
 
 mod category;
 mod document;

@@ -99,8 +99,8 @@ fn f03_every_category_has_a_page_that_lists_its_codes() {
     }
 }
 
-/// The constant members of an example must have the runtime's values, and the variable ones a form
-/// that the runtime writes.
+/// The constant members of an example must have the values that the runtime writes. The variable
+/// members must have a form that the runtime writes.
 #[test]
 fn f03_the_examples_of_the_pages_are_documents_that_the_runtime_writes() {
     for spec in registry::ALL {

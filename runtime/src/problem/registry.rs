@@ -1,4 +1,4 @@
-//! The codes of the framework. Each has a page, `docs/problems/<CODE>.md`.
+//! The codes of the framework. Each code has a page, `docs/problems/<CODE>.md`.
 
 use core::time::Duration;
 
@@ -146,9 +146,9 @@ pub const DEADLINE_EXCEEDED: ProblemSpec = ProblemSpec::new(
 )
 .with_status(504)
 .with_detail("the service did not respond in time");
-/// 503: the store does not answer, or has no room, and the handler did not run. Endpoints with an
-/// idempotency key need the store. A rate limit needs it only with `on_error = deny`; other limits
-/// are decided by each instance alone while the store does not answer.
+/// 503: the store does not respond, or has no room. The handler did not run. Endpoints with an
+/// idempotency key need the store. A rate limit needs the store only with `on_error = deny`. While
+/// the store does not respond, each instance decides the other limits alone.
 pub const STORE_UNAVAILABLE: ProblemSpec = ProblemSpec::new(
     Category::Dependency,
     "STORE_UNAVAILABLE",
@@ -212,7 +212,7 @@ pub const ALL: &[ProblemSpec] = &[
     INTERNAL,
 ];
 
-/// Returns the problem for an error response without a body: the code of its status, or else
+/// Returns the problem for an error response without a body. It has the code of the status, or else
 /// `BAD_REQUEST` for a 4xx and `INTERNAL` for a 5xx.
 pub(crate) const fn for_status(status: u16) -> ProblemSpec {
     let spec = match status {

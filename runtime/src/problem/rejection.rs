@@ -10,12 +10,12 @@ use super::document::Problem;
 use super::endpoint_response::ResponseOrigin;
 use super::registry;
 
-/// Returns the problem of an error response: the one that the response was made from, or a new one
-/// for an empty body or the plain text of an extractor. Its status is the status of the response,
-/// which a handler may have changed.
+/// Returns the problem of an error response. This is the problem from which the response was made,
+/// or a new problem for an empty body or the plain text of an extractor. Its status is the status
+/// of the response, which a handler may have changed.
 ///
-/// Returns `None` for responses that stay as they are: a success, or an error with a body of the
-/// handler's own.
+/// Returns `None` for responses that are not changed: a success, or an error whose body the handler
+/// wrote itself.
 pub(crate) fn take_problem(response: &mut Response, origin: ResponseOrigin) -> Option<Problem> {
     if !response.status().is_client_error() && !response.status().is_server_error() {
         return None;
@@ -45,8 +45,8 @@ fn is_plain_text(response: &Response) -> bool {
         .is_some_and(|value| value.as_bytes().starts_with(b"text/plain"))
 }
 
-/// Takes the text of a body. The body of an extractor's rejection is in memory, so it needs no
-/// waiting; a body that would have to wait has no text here.
+/// Takes the text of a body. The body of an extractor's rejection is in memory, so it is ready
+/// immediately. Returns `None` for a body that is not ready.
 fn body_text(response: &mut Response) -> Option<String> {
     let body = core::mem::replace(response.body_mut(), Body::empty());
     let bytes = body.collect().now_or_never()?.ok()?.to_bytes();

@@ -4,23 +4,23 @@ use core::time::Duration;
 
 use super::category::Category;
 
-/// The constant data of one kind of problem. Each code has one.
+/// The constant data of one kind of problem. There is one kind for each code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProblemSpec {
     /// The stable code, `[A-Z][A-Z0-9_]+`.
     pub code: &'static str,
-    /// The kind of error.
+    /// The category of the error.
     pub category: Category,
     /// The response's status.
     pub status: u16,
     /// A short summary, the same for all problems of this kind.
     pub title: &'static str,
-    /// The `detail` of a 5xx; `None` takes the default text of its category.
+    /// The `detail` of a 5xx. With `None`, a 5xx has the default text of its category.
     pub detail: Option<&'static str>,
     /// `true` if the same request may succeed later; `None` if the problem is retryable only for
     /// idempotent requests. A 4xx that is stored under an idempotency key is never retryable,
-    /// because a retry gets it again.
+    /// because a retry gets the same response.
     pub retryable: Option<bool>,
     /// The time that the client should wait, sent as `Retry-After`.
     pub retry_after: Option<Duration>,
@@ -65,8 +65,8 @@ impl ProblemSpec {
         self
     }
 
-    /// Sets the status, and the category that this status has. `retryable` becomes the default of a
-    /// new category.
+    /// Sets the status and its category. If the category changes, `retryable` gets the default of
+    /// the new category.
     pub(crate) const fn with_status_and_its_category(self, status: u16) -> Self {
         let category = Category::of_status(status);
         // `==` is not `const` for enums.
@@ -97,7 +97,7 @@ impl ProblemSpec {
         }
     }
 
-    /// Sets the `detail` of a 5xx, in place of the default text of its category.
+    /// Sets the `detail` of a 5xx, which replaces the default text of its category.
     #[must_use]
     pub const fn with_detail(mut self, detail: &'static str) -> Self {
         self.detail = Some(detail);
@@ -107,7 +107,7 @@ impl ProblemSpec {
     /// Sets `retryable`: `true` if the same request may succeed later.
     ///
     /// A 4xx of an idempotent endpoint also needs [`without_effects`](Self::without_effects).
-    /// Without it the response is stored under the idempotency key, and then it is not retryable.
+    /// Otherwise the response is stored under the idempotency key, and is not retryable.
     #[must_use]
     pub const fn with_retryable(mut self, retryable: bool) -> Self {
         self.retryable = Some(retryable);

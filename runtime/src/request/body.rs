@@ -15,8 +15,9 @@ use tokio::time::{Sleep, sleep};
 use super::read::{Stalled, incomplete};
 use crate::problem::{EndpointResponse, Problem, ResponseOrigin, registry};
 
-/// The time that a small body, or the next part of a larger one, may take. Five seconds bridge the
-/// loss of a few packets, and a client that sends nothing does not occupy a request for long.
+/// The time in which a small body, or the next part of a larger body, must arrive. Five seconds are
+/// enough after the loss of a few packets, and a client that sends nothing does not occupy a
+/// request for long.
 pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Refuses a body whose announced length is over the limit.
@@ -27,19 +28,19 @@ pub(crate) fn check_length(body: &Body, limit: u64) -> Result<(), Problem> {
     Err(too_large(limit))
 }
 
-/// The problem of a body over the limit.
+/// Returns the problem for a body over the limit.
 pub(crate) fn too_large(limit: u64) -> Problem {
     Problem::new(&registry::BODY_TOO_LARGE).with_detail(format!(
         "the body is larger than the limit of {limit} bytes"
     ))
 }
 
-/// The progress of reading a body, for the pipeline: an extractor may not report why it could not
-/// read the body. `None` for a request without a body.
+/// The progress of reading a body. The pipeline needs it, because an extractor may not report why
+/// it could not read the body. `None` for a request without a body.
 #[derive(Debug, Clone)]
 pub(crate) struct BodyReadState(Option<Arc<AtomicU8>>);
 
-/// Not begun, between two reads, or finished.
+/// Reading has not begun, pauses between two reads, or has finished.
 const READING: u8 = 0;
 /// A read waits for the client.
 const WAITING: u8 = 1;
@@ -56,8 +57,9 @@ impl BodyReadState {
         Self(has_body.then(|| Arc::new(AtomicU8::new(READING))))
     }
 
-    /// Marks the body as waited for while a future reads it. A future that is dropped leaves the
-    /// mark, so that [`timed_out`](Self::timed_out) sees what a deadline interrupted.
+    /// Sets the state to `WAITING` while a future reads the body. If the future is dropped, the
+    /// state stays `WAITING`, so that [`timed_out`](Self::timed_out) sees that a deadline
+    /// interrupted a read.
     pub(crate) async fn reading<T>(&self, read: impl Future<Output = T>) -> T {
         self.set(WAITING);
         let read = read.await;
@@ -92,7 +94,7 @@ impl BodyReadState {
         *outcome = EndpointResponse::refused(problem);
     }
 
-    // No other memory depends on the state, so that any ordering would do.
+    // No other memory depends on the state, so any ordering is correct.
     fn get(&self) -> u8 {
         self.0
             .as_ref()

@@ -10,8 +10,8 @@ use crate::problem::{Problem, registry};
 
 /// The authenticated caller of a request: an identity, without its credentials.
 ///
-/// As an argument of an endpoint it is the caller that the API's authentication identified. A
-/// `public` endpoint takes an `Option<Caller>`, which is `None` without valid credentials.
+/// As an argument of an endpoint, `Caller` is the caller that the API's authentication identified.
+/// A `public` endpoint takes an `Option<Caller>`, which is `None` without valid credentials.
 ///
 /// ```
 /// use aplomb::auth::Caller;
@@ -27,8 +27,8 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Returns a caller with a stable identity. The identity must not change with the credentials,
-    /// because rate limits and idempotency keys belong to it.
+    /// Creates a caller with a stable identity. The identity must not change with the credentials,
+    /// because rate limits and idempotency keys belong to the identity.
     pub fn new(id: impl Into<Arc<str>>) -> Self {
         Self { id: id.into() }
     }
@@ -69,8 +69,8 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for Caller {
     }
 }
 
-/// The caller in a request's extensions, where extractors find it. Only the pipeline can make one.
-/// A [`Caller`] that a layer puts into the extensions is ignored, so no layer can authenticate a
-/// request by mistake.
+/// The caller in a request's extensions, where extractors find it. Only the pipeline can create
+/// this type. A [`Caller`] that a layer puts into the extensions is ignored, so no layer can
+/// authenticate a request by mistake.
 #[derive(Clone)]
 pub(crate) struct AuthenticatedCaller(pub(crate) Caller);

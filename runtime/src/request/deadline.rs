@@ -23,12 +23,12 @@ pin_project! {
     }
 }
 
-/// Returns the future's output, or `None` if `timeout` passes before.
-pub(crate) fn within<F: Future>(timeout: Duration, future: F) -> Within<F> {
+/// Returns the future's output, or `None` if `timeout` passes first.
+pub(crate) fn with_timeout<F: Future>(timeout: Duration, future: F) -> Within<F> {
     within_until(due_in(timeout), future)
 }
 
-/// Returns the future's output, or `None` if `due` comes before.
+/// Returns the future's output, or `None` if `due` comes first.
 #[inline]
 pub(crate) fn within_until<F: Future>(due: Instant, future: F) -> Within<F> {
     Within {
@@ -41,7 +41,7 @@ pub(crate) fn within_until<F: Future>(due: Instant, future: F) -> Within<F> {
 /// Returns the moment at which `timeout` will have passed.
 #[inline]
 pub(crate) fn due_in(timeout: Duration) -> Instant {
-    // A sum outside of the clock's range would panic.
+    // Without the maximum, a sum outside of the clock's range would panic.
     Instant::now() + timeout.min(MAX_TIMEOUT)
 }
 
@@ -57,7 +57,8 @@ impl<F: Future> Future for Within<F> {
             return Poll::Ready(Some(output));
         }
         let due = *this.due;
-        // After the future, so that a result that is ready wins over a deadline that has passed.
+        // The timer is polled after the future, so that a result that is ready is returned even if
+        // the deadline has passed.
         let timer = this
             .timer
             .get_or_insert_with(|| Box::pin(unconstrained(sleep_until(due))));
@@ -65,8 +66,8 @@ impl<F: Future> Future for Within<F> {
     }
 }
 
-/// The 504 of a request whose deadline passed. With an idempotency key the handler goes on, so that
-/// a retry can get its response.
+/// Returns the 504 for a request whose deadline has passed. With an idempotency key the handler
+/// continues, so that a retry can get the response.
 pub(crate) fn deadline_exceeded() -> EndpointResponse {
     EndpointResponse::failed(
         Problem::new(&registry::DEADLINE_EXCEEDED).with_retry_after(Duration::from_secs(1)),
@@ -82,8 +83,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_future_that_waits_beyond_its_deadline_is_ended() {
         let second = Duration::from_secs(1);
-        assert_eq!(within(second, sleep(second * 2)).await, None);
-        assert_eq!(within(second * 2, sleep(second)).await, Some(()));
+        assert_eq!(with_timeout(second, sleep(second * 2)).await, None);
+        assert_eq!(with_timeout(second * 2, sleep(second)).await, Some(()));
     }
 
     #[tokio::test]
@@ -94,17 +95,17 @@ mod tests {
                 tokio::task::consume_budget().await;
             }
         };
-        assert_eq!(within(Duration::from_millis(50), busy).await, None);
+        assert_eq!(with_timeout(Duration::from_millis(50), busy).await, None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a18_a_deadline_counts_from_the_beginning() {
+    async fn a18_the_time_before_the_first_wait_counts_towards_the_deadline() {
         let second = Duration::from_secs(1);
         let blocking = async {
-            // Time that passes before the future first waits.
+            // This time passes before the future first waits.
             tokio::time::advance(second).await;
             sleep(second * 3 / 2).await;
         };
-        assert_eq!(within(second * 2, blocking).await, None);
+        assert_eq!(with_timeout(second * 2, blocking).await, None);
     }
 }

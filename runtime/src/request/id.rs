@@ -16,17 +16,19 @@ use crate::problem::Problem;
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The longest id that is accepted from a proxy: every log line of the request repeats it.
+/// The maximum length of an id from a proxy. It is bounded, because every log line of the request
+/// repeats the id.
 const MAX_LENGTH: usize = 128;
 
 /// The id of a request in the log, in problem documents, and in the field `X-Request-Id` of its
 /// response.
 ///
-/// It is a new ULID. If the peer is one of the API's [trusted proxies](crate::Api::trusted_proxies)
-/// and sends one `X-Request-Id` of up to 128 characters of `[A-Za-z0-9._-]`, it is the proxy's id.
-/// Ids from other clients are ignored, because a client could send the id of another request.
+/// By default, the id is a new ULID. If the peer is one of the API's
+/// [trusted proxies](crate::Api::trusted_proxies) and sends one `X-Request-Id` of up to 128
+/// characters of `[A-Za-z0-9._-]`, the id is the value of that field. Ids from other clients are
+/// ignored, because a client could send the id of another request.
 ///
-/// A handler can take it as an argument, for example to pass it on to another service:
+/// A handler can take the id as an argument, for example to send it to another service:
 ///
 /// ```
 /// use aplomb::{RequestId, endpoint};
@@ -38,8 +40,8 @@ const MAX_LENGTH: usize = 128;
 /// }
 /// ```
 ///
-/// An extractor of your own can take it only at endpoints that also take it as an argument. Other
-/// endpoints do not pass it on.
+/// Your own extractor can read the id only at endpoints that also take it as an argument. At other
+/// endpoints, the request does not contain the id.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RequestId(Text);
 
@@ -64,8 +66,8 @@ impl RequestId {
 
     pub(crate) fn new() -> Self {
         thread_local! {
-            // An id must be unique, but not secret. A generator for each thread, seeded once, takes
-            // a third of the time of a cryptographic one.
+            // An id must be unique, but not secret. A generator for each thread, seeded one time,
+            // takes a third of the time of a cryptographic generator.
             static RANDOM: RefCell<SmallRng> = RefCell::new(rand::make_rng());
         }
         let random = RANDOM.with_borrow_mut(|random| {
@@ -125,7 +127,8 @@ fn unix_milliseconds() -> u64 {
     now.as_secs() * 1_000 + u64::from(now.subsec_millis())
 }
 
-/// Returns the request's `X-Request-Id`, if there is exactly one and it is plain.
+/// Returns the request's `X-Request-Id`, if there is exactly one and it has only allowed
+/// characters.
 fn single_plain_id(headers: &HeaderMap) -> Option<&HeaderValue> {
     let mut values = headers.get_all(X_REQUEST_ID).iter();
     values

@@ -19,23 +19,24 @@ use super::read;
 use crate::client::peer;
 use crate::problem::{Problem, registry};
 
-/// The longest body, in bytes, that is read before the store is asked, if its length is known. Most
-/// bodies are shorter. A client over its rate limit cannot make the service read more than this.
+/// The longest body, in bytes, that is read before the store is called, if its length is known.
+/// Most bodies are shorter. A client over its rate limit cannot make the service read more than
+/// this.
 const SMALL_BODY: u64 = 64 << 10;
 
-/// The most bytes of an unread body that are read and dropped, so that the connection can be
-/// reused. A new connection is cheaper than a longer body.
+/// The maximum number of bytes of an unread body that are read and dropped, so that the connection
+/// can be reused. Above this number, a new connection is cheaper.
 const MAX_DRAINED: u64 = 16 << 20;
 
 /// The pause after which draining ends: a client that sends nothing for this time waits for the
 /// response.
 const DRAIN_PAUSE: Duration = Duration::from_millis(500);
 
-/// The body limit of axum's own extractors (`DefaultBodyLimit`).
+/// The body limit of axum's extractors (`DefaultBodyLimit`).
 const AXUM_LIMIT: u64 = 2 << 20;
 
-/// A request while its arguments are extracted. It stays in one place, and extractors borrow it: a
-/// copy would enlarge the future that every request allocates.
+/// A request while its arguments are extracted. Extractors borrow it, and it is not moved: a copy
+/// would enlarge the future that every request allocates.
 #[derive(Debug)]
 pub struct Incoming {
     head: Option<Parts>,
@@ -54,7 +55,7 @@ impl Incoming {
         Request::from_parts(head, mem::take(&mut self.body))
     }
 
-    /// Moves the request out, and leaves an empty one.
+    /// Moves the request out, and leaves an empty request.
     #[inline]
     pub(crate) fn take(&mut self) -> Self {
         Self {
@@ -69,11 +70,12 @@ const WHOLE: &str = "only the last argument takes the whole request";
 /// A request on its way through the stages.
 pub(crate) struct IncomingRequest {
     incoming: Incoming,
-    /// Set if the request arrived with a body. Computed once, because it is a virtual call.
+    /// Set if the request arrived with a body. The flag is stored, because computing it takes a
+    /// virtual call.
     has_body: bool,
     /// The body, if it has been read.
     bytes: Option<Bytes>,
-    /// Set if reading has begun. hyper then sent `100 Continue` to a client that waits for it.
+    /// Set if reading has begun. hyper has then sent `100 Continue` to a client that waits for it.
     has_begun_reading: bool,
 }
 
@@ -113,7 +115,7 @@ impl IncomingRequest {
         body::check_length(&self.incoming.body, limit)
     }
 
-    /// Returns whether the body has still to be read.
+    /// Returns `true` if the body must still be read.
     pub(crate) fn has_body(&self) -> bool {
         self.has_body && self.bytes.is_none()
     }
@@ -129,7 +131,7 @@ impl IncomingRequest {
         }
     }
 
-    /// Returns whether the length of the body is known, and at most [`SMALL_BODY`].
+    /// Returns `true` if the length of the body is known, and at most [`SMALL_BODY`].
     pub(crate) fn has_small_body(&self) -> bool {
         self.incoming
             .body
@@ -182,7 +184,7 @@ impl IncomingRequest {
         }
     }
 
-    /// Returns the body that was read; empty if there is none.
+    /// Returns the body that was read, or an empty body if there is none.
     pub(crate) fn bytes(&self) -> Bytes {
         self.bytes.clone().unwrap_or_default()
     }
@@ -201,7 +203,7 @@ impl IncomingRequest {
         } else if self.has_body {
             *body = Body::new(LimitedBody::new(mem::take(body), limit, state.clone()));
         }
-        // axum's extractors would refuse what the endpoint allows.
+        // Otherwise axum's extractors would refuse a body that the endpoint allows.
         if limit > AXUM_LIMIT {
             *head = head.take().map(without_axum_limit);
         }
@@ -231,7 +233,7 @@ impl UnreadBody {
         if self.body.is_end_stream() || self.waits_for_continue || is_too_long {
             return;
         }
-        // The response is sent now, even if the body is not complete.
+        // A timeout is ignored: the response is sent now, even if the body is not complete.
         let _ = timeout(READ_DEADLINE, self.discard()).await;
     }
 

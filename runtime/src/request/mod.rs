@@ -1,6 +1,6 @@
 //! A request (its id, peer, caller, deadline and body), and the traits by which policies handle it.
 //!
-//! Policies use this module, and neither the pipeline nor each other.
+//! Policies use this module. They use neither the pipeline nor each other.
 
 mod body;
 mod caller;
@@ -21,7 +21,7 @@ pub use crate::problem::endpoint_response::{EndpointResponse, ResponseOrigin};
 pub(crate) use body::BodyReadState;
 pub(crate) use caller::AuthenticatedCaller;
 pub use caller::Caller;
-pub(crate) use deadline::{Within, deadline_exceeded, due_in, within, within_until};
+pub(crate) use deadline::{Within, deadline_exceeded, due_in, with_timeout, within_until};
 pub use id::RequestId;
 pub(crate) use id::X_REQUEST_ID;
 pub use incoming::Incoming;

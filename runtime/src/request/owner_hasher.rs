@@ -3,18 +3,19 @@
 use super::caller::Caller;
 use crate::secret::Key;
 
-/// Replaces the owners of data in a store by hashes, so that the store does not contain their
-/// names.
+/// A hasher that replaces the owners of data in a store by hashes, so that the store does not
+/// contain their names.
 ///
 /// The hash uses no secret, so that it stays the same when the secret of the API changes. It is
-/// only a pseudonym: a reader of the store who guesses a caller can verify the guess.
+/// only a pseudonym: an attacker who can read the store can test a guess of a caller.
 #[derive(Debug, Clone)]
 pub(crate) struct OwnerHasher {
     namespace: String,
     key: Key,
 }
 
-/// The domain of these hashes. A change of their input needs another number.
+/// The context that makes these hashes differ from all other hashes. If the hashed data changes,
+/// increase the number.
 const CONTEXT: &str = "aplomb owner 1";
 
 impl OwnerHasher {

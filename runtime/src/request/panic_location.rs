@@ -19,8 +19,9 @@ thread_local! {
     static LAST: Cell<Option<Panic>> = const { Cell::new(None) };
 }
 
-/// Adds the panic hook, once for the process. The previous hook runs after it, also for panics that
-/// are caught: an error reporter needs all of them, and the default hook prints the backtrace.
+/// Adds the panic hook. Further calls in the same process do nothing. The previous hook runs after
+/// the new one, also for panics that are caught: an error reporter needs all panics, and the
+/// default hook prints the backtrace.
 pub(crate) fn install_hook() {
     // Another call would record each panic twice.
     static INSTALLED: Once = Once::new();
@@ -44,13 +45,13 @@ fn record(panic: &PanicHookInfo<'_>) {
         message: panic.payload_as_str().map(str::to_owned),
         location: location.to_string(),
     };
-    // Fails in a thread that ends, where no one catches the panic.
+    // The access fails in a thread that is ending. No code catches the panic there.
     let _ = LAST.try_with(|last| last.set(Some(panic)));
 }
 
 /// Takes the location, as `file:line:column`, of the panic that this thread has just caught.
-/// `message` must be its message: a panic that was resumed here began in another thread, and the
-/// last panic of this thread is not the one that was caught.
+/// `message` is the message of that panic. Returns `None` if the last panic of this thread has
+/// another message: then the caught panic began in another thread and was resumed here.
 pub(crate) fn take_location(message: Option<&str>) -> Option<String> {
     let last = LAST.take()?;
     (last.message.as_deref() == message).then_some(last.location)

@@ -17,7 +17,7 @@ pub(crate) async fn catch_panics(
     caught.unwrap_or_else(|panic| EndpointResponse::failed(problem(HANDLER, panic.as_ref())))
 }
 
-/// Calls the user's code once. `code_name` names the code in the log if it panics.
+/// Calls the user's code. `code_name` names the code in the log if it panics.
 #[inline]
 pub(crate) fn catch_panic<T>(code_name: &str, step: impl FnOnce() -> T) -> Result<T, Problem> {
     catch_unwind(AssertUnwindSafe(step)).map_err(|panic| problem(code_name, panic.as_ref()))

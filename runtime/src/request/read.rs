@@ -48,7 +48,7 @@ where
     Ok(None)
 }
 
-/// Returns the problem of a body that could not be read. The cause is somewhere in the error's
+/// Returns the problem for a body that could not be read. The cause is somewhere in the error's
 /// chain of sources, because axum and http-body wrap it.
 pub(crate) fn failure(error: &(dyn std::error::Error + 'static)) -> Problem {
     let mut cause = Some(error);
@@ -64,13 +64,13 @@ pub(crate) fn failure(error: &(dyn std::error::Error + 'static)) -> Problem {
     incomplete().with_cause(error)
 }
 
-/// The problem of a body that ended early.
+/// Returns the problem for a body that ended early.
 pub(crate) fn incomplete() -> Problem {
     Problem::new(&registry::BODY_INCOMPLETE)
         .with_detail("the body ended before its announced length, or its framing is invalid")
 }
 
-/// The error of a body whose client sent nothing for the read deadline.
+/// The error for a body whose client sent nothing until the read deadline.
 #[derive(Debug)]
 pub(crate) struct Stalled;
 
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_all_its_chunks() {
+    fn all_chunks_of_a_body_are_read() {
         let chunk = |text: &'static str| Ok(Frame::data(Bytes::from_static(text.as_bytes())));
         let trailers = || Ok(Frame::trailers(HeaderMap::new()));
         assert_eq!(read(vec![]).expect("a body"), "");

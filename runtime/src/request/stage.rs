@@ -1,4 +1,4 @@
-//! The traits of a policy: its stage, and the writer that a stage leaves for the response.
+//! The traits of a policy: its stage, and the writer that a stage adds for the response.
 
 use core::any::Any;
 use core::fmt;
@@ -43,16 +43,17 @@ impl StageResult<'_> {
     pub(crate) const PASS: Self = Self::Ready(Ok(()));
 }
 
-/// The data of one stage about one request, which it writes into the response.
+/// A writer of response fields, with the data of one stage about one request.
 pub(crate) trait ResponseWriter: Any + fmt::Debug + Send + Sync {
-    /// Writes the policy's fields into the response, which the handler, a later stage or an
-    /// extractor made.
+    /// Writes the policy's fields into the response. The response comes from the handler, a later
+    /// stage or an extractor.
     fn write(&self, info: &RequestInfo, response: &mut Response);
 }
 
 /// The writers of one request, in the order of their stages.
 ///
-/// They are shared, because a run that outlives its client still updates them.
+/// The writers are shared, because a run that continues after its client has disconnected still
+/// updates them.
 #[derive(Debug, Default)]
 pub(crate) struct ResponseWriters(SmallVec<[Arc<dyn ResponseWriter>; 2]>);
 
@@ -69,7 +70,8 @@ impl ResponseWriters {
             .find_map(|writer| (&**writer as &dyn Any).downcast_ref())
     }
 
-    /// Returns the writer of this type, shared with a run that outlives its client.
+    /// Returns the writer of this type, shared with a run that continues after its client has
+    /// disconnected.
     pub(crate) fn share<W: ResponseWriter>(&self) -> Option<Arc<W>> {
         self.0.iter().find_map(|writer| {
             let writer: Arc<dyn Any + Send + Sync> = Arc::<dyn ResponseWriter>::clone(writer);
@@ -77,7 +79,8 @@ impl ResponseWriters {
         })
     }
 
-    /// Writes the fields of all policies. The first stage writes last, so that its fields win.
+    /// Writes the fields of all policies. The first stage writes last, so that its fields replace
+    /// the fields of later stages.
     pub(crate) fn write_all(&self, info: &RequestInfo, response: &mut Response) {
         for writer in self.0.iter().rev() {
             writer.write(info, response);

@@ -22,11 +22,11 @@ pub(crate) struct RequestInfo {
     pub(crate) key: Option<Arc<str>>,
 }
 
-/// One request between the stages.
+/// The state of one request between the stages.
 #[derive(Debug)]
 pub(crate) struct RequestState {
     pub(crate) info: RequestInfo,
-    /// The writers that the stages left for the response.
+    /// The writers that the stages added for the response.
     pub(crate) writers: ResponseWriters,
     /// The progress of reading the body.
     pub(crate) body: BodyReadState,

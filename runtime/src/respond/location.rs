@@ -15,11 +15,11 @@ use crate::extract::reference;
 /// - An [`EndpointUri`] gets the prefix of an outer router, such as `/api` for
 ///   `Router::nest("/api", …)`. The prefix is added once, before the response is stored under an
 ///   idempotency key. Responses to GET and DELETE get no prefix.
-/// - A [`Uri`] or a text stays as it is. Only characters that cannot be in a URI reference are
+/// - A [`Uri`] or a text is not changed. Only characters that cannot be in a URI reference are
 ///   percent-encoded: spaces, control characters, non-ASCII characters, and ``"<>\^`{|}``.
 ///
-/// [`Created::with_location`](super::Created::with_location) accepts both. In another response it
-/// is one of the parts:
+/// [`Created::with_location`](super::Created::with_location) accepts both. In other responses,
+/// return a `ResponseLocation` as one of the parts of the response:
 ///
 /// ```
 /// use aplomb::{Path, ResponseLocation, endpoint};
@@ -43,7 +43,7 @@ use crate::extract::reference;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ResponseLocation {
     reference: String,
-    /// Whether the reference is a path that still needs the prefix of an outer router.
+    /// `true` if the reference is a path that still needs the prefix of an outer router.
     is_relative: bool,
 }
 
@@ -114,9 +114,9 @@ impl IntoResponse for ResponseLocation {
 
 /// Adds the prefix of an outer router to a `Location` that lacks it.
 ///
-/// Only the first call has an effect. The pipeline calls it for every response of a handler, also
-/// without a prefix. So if a handler returns the response of another API, whose pipeline has
-/// already called it, the prefix is not added a second time.
+/// Only the first call for a response has an effect. The pipeline calls this function for every
+/// response of a handler, also without a prefix. A handler may return the response of another API,
+/// whose pipeline has already called this function. The prefix is then not added a second time.
 #[inline]
 pub(crate) fn add_outer_prefix(response: &mut Response, prefix: Option<&str>) {
     // Most responses have no extensions, so they skip the look-up.
@@ -146,8 +146,8 @@ fn join_path(prefix: &str, path: &[u8]) -> Vec<u8> {
     [prefix.as_bytes(), path].concat()
 }
 
-/// The mark of a response whose `Location` lacks the prefix of an outer router. It contains the
-/// value of the field, so that a later change is noticed.
+/// A response extension that marks a `Location` without the prefix of an outer router. It contains
+/// the value of the field, so that a later change of the field is noticed.
 #[derive(Debug, Clone)]
 struct RelativeLocation(HeaderValue);
 
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relative_location_gets_the_prefix_once() {
+    fn a_relative_location_gets_the_prefix_only_once() {
         let mut response = relative("/v1/things/7");
         for prefix in ["/api", "/api", "/other"] {
             add_outer_prefix(&mut response, Some(prefix));
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_location_sent_without_a_prefix_gets_none_later() {
+    fn a_location_sent_without_a_prefix_gets_no_prefix_later() {
         let mut response = relative("/v1/things/7");
         add_outer_prefix(&mut response, None);
         add_outer_prefix(&mut response, Some("/api"));
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_starts_like_the_prefix_still_gets_it() {
+    fn a_path_that_starts_like_the_prefix_still_gets_the_prefix() {
         let mut response = relative("/api/v1/things/7");
         add_outer_prefix(&mut response, Some("/api"));
         assert_eq!(location(&response), "/api/api/v1/things/7");
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn uris_and_text_stay_as_they_are() {
+    fn uris_and_text_are_not_changed() {
         for text in [
             "/v1/things/7",
             "https://other.example/v1/things/7?a=b#c",
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_was_replaced_stays_as_it_is() {
+    fn a_location_that_the_handler_replaced_is_not_changed() {
         let mut response = ([(LOCATION, "/files/7")], relative("/v1/things/7")).into_response();
         add_outer_prefix(&mut response, Some("/api"));
         assert_eq!(location(&response), "/files/7");

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::extract::Json;
 
+pub use axum::response::NoContent;
 pub use location::ResponseLocation;
 pub(crate) use location::add_outer_prefix;
 pub use uri::EndpointUri;
@@ -37,7 +38,7 @@ pub struct Created<T> {
 }
 
 impl<T> Created<T> {
-    /// A response with the new resource, without `Location`.
+    /// Creates a response with the new resource, without `Location`.
     pub const fn new(body: T) -> Self {
         Self {
             body,
@@ -47,7 +48,7 @@ impl<T> Created<T> {
 
     /// Sets `Location` to the URI of the new resource: the `uri(…)` of the endpoint that reads it,
     /// or any other URI or text. If the API is nested in another router, an endpoint's `uri(…)`
-    /// gets the prefix of that router. A [`Uri`](http::Uri) or a text stays as it is.
+    /// gets the prefix of that router. A [`Uri`](http::Uri) or a text is not changed.
     #[must_use]
     pub fn with_location(mut self, location: impl Into<ResponseLocation>) -> Self {
         self.location = Some(location.into());
@@ -73,26 +74,5 @@ impl<T: Serialize> IntoResponse for Created<T> {
         }
         *response.status_mut() = StatusCode::CREATED;
         (self.location, response).into_response()
-    }
-}
-
-/// A 204 response without content.
-///
-/// ```
-/// use aplomb::prelude::*;
-///
-/// /// Deletes an order.
-/// #[endpoint(delete = "/orders/{id}")]
-/// async fn delete_order(Path(id): Path<u64>) -> NoContent {
-///     println!("order {id} is deleted");
-///     NoContent
-/// }
-/// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct NoContent;
-
-impl IntoResponse for NoContent {
-    fn into_response(self) -> Response {
-        StatusCode::NO_CONTENT.into_response()
     }
 }

@@ -5,15 +5,15 @@ use core::ops::Deref;
 
 use http::Uri;
 
-/// The URI of an endpoint, returned by its `uri(…)`: a path relative to the place where the API is
-/// mounted.
+/// The URI of an endpoint, as its `uri(…)` returns it. It is a path relative to the path at which
+/// the API is mounted.
 ///
 /// It lacks the prefix of an outer router. With `Router::nest("/api", …)`, an endpoint is served at
 /// `/api/v1/orders/7` and its URI is `/v1/orders/7`. The prefix is known only during a request.
 /// [`Created::with_location`](super::Created::with_location) and
 /// [`ResponseLocation`](super::ResponseLocation) add it to the `Location` field. A handler that
-/// writes the URI elsewhere, such as in a body, must add the prefix itself. After conversion to a
-/// [`Uri`], it stays in `Location` as it is.
+/// writes the URI elsewhere, such as in a body, must add the prefix itself. An `EndpointUri` that
+/// is converted to a [`Uri`] gets no prefix.
 ///
 /// ```
 /// use aplomb::{EndpointUri, Path, endpoint};
@@ -33,7 +33,7 @@ use http::Uri;
 pub struct EndpointUri(Uri);
 
 impl EndpointUri {
-    /// The URI of an endpoint with this path, which includes the version.
+    /// Creates the URI of an endpoint with this path, which includes the version.
     pub(crate) const fn new(path: Uri) -> Self {
         Self(path)
     }
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_uri_is_compared_shown_and_unwrapped_as_its_path() {
+    fn a_uri_is_compared_displayed_and_converted_as_its_path() {
         let order = uri("/v1/orders/7");
         assert_eq!(order, "/v1/orders/7");
         assert_eq!(order, *"/v1/orders/7");

@@ -1,5 +1,5 @@
-//! The accept loop, which replaces `axum::serve`: that one sets no deadline for a request's head,
-//! so that half a head occupies a connection forever.
+//! The accept loop. It replaces `axum::serve`, which sets no deadline for the head of a request, so
+//! that a client that sends half a head would occupy a connection forever.
 
 use core::convert::Infallible;
 use core::pin::pin;
@@ -22,12 +22,13 @@ use super::first_byte_timeout::FirstByteTimeout;
 use super::in_flight::{InFlightBody, InFlightCounter, InFlightRequest};
 use super::request_checks::RequestChecks;
 
-/// The times that a server waits.
+/// The time limits of a server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ServerTimeouts {
-    /// For the head of a request. An idle HTTP/1 connection is closed after this time.
+    /// The time limit for the head of a request. An idle HTTP/1 connection is closed after this
+    /// time.
     pub(crate) head: Duration,
-    /// For running requests to end after the server was asked to stop.
+    /// The time limit for running requests after the server was asked to stop.
     pub(crate) grace: Duration,
 }
 
@@ -42,11 +43,11 @@ impl Default for ServerTimeouts {
 
 /// The signals that stop a server.
 pub(crate) trait ShutdownSignals: Send {
-    /// Completes at the next signal. Called again, it waits for the signal after that.
+    /// Completes at the next signal. A second call waits for the signal after that.
     fn requested(&mut self) -> impl Future<Output = ()> + Send;
 }
 
-/// The end of a server.
+/// The result of a shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ShutdownOutcome {
     /// Every request was finished.
@@ -72,7 +73,7 @@ pub(crate) async fn serve_until(
         timeouts,
     };
     {
-        // One future for the whole loop, so that a signal during `accept` is not lost.
+        // The loop uses one future for the signal, so that a signal during `accept` is not lost.
         let mut stopping = pin!(signals.requested());
         loop {
             tokio::select! {
@@ -84,7 +85,7 @@ pub(crate) async fn serve_until(
             }
         }
     }
-    // Before the wait, so that new connections are refused and go to another instance.
+    // The listener is closed before the wait, so that new connections go to another instance.
     drop(listener);
     tokio::select! {
         () = server.finish(tracker) => ShutdownOutcome::Finished,
@@ -97,7 +98,7 @@ struct Server {
     builder: Builder<TokioExecutor>,
     connections: GracefulShutdown,
     request_checks: RequestChecks,
-    /// Cancelled when the server stops, for connections that hyper does not see as idle.
+    /// Cancelled when the server stops. It ends connections that hyper does not treat as idle.
     stop: CancellationToken,
     timeouts: ServerTimeouts,
 }
@@ -126,11 +127,13 @@ impl Server {
         });
     }
 
-    /// Ends idle connections, then waits for all requests, and for the runs that outlive theirs.
+    /// Ends idle connections, then waits for all requests, and for runs that continue after their
+    /// request has ended.
     async fn finish(self, tracker: &TaskTracker) {
         self.stop.cancel();
         self.connections.shutdown().await;
-        // After the connections: their last requests may still start runs.
+        // The tracker is closed after the connections, because their last requests may still start
+        // runs.
         tracker.close();
         tracker.wait().await;
     }
@@ -174,7 +177,8 @@ async fn pause_after(error: &io::Error) {
         ConnectionAborted | ConnectionRefused | ConnectionReset
     ) {
         tracing::error!(%error, "cannot accept a connection; trying again in 1 s");
-        // Enough for a few requests to end and free their files; a shutdown is delayed by no more.
+        // In this time a few requests can end and free their files. It delays a shutdown by at most
+        // 1 s.
         sleep(Duration::from_secs(1)).await;
     }
 }

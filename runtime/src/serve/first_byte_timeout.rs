@@ -2,9 +2,9 @@
 //! when the server stops.
 //!
 //! hyper sets its deadline for a request's head after it has detected the protocol, HTTP/1 or
-//! HTTP/2, from the first bytes. Until then the deadline of this module applies. When the server
-//! stops, hyper closes idle connections, but waits for the rest of half a head. This module ends
-//! such a connection.
+//! HTTP/2, from the first bytes. Before that, the deadline of this module applies. When the server
+//! stops, hyper closes idle connections, but waits for the rest of a head that has arrived in part.
+//! This module ends such a connection.
 
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -24,8 +24,8 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// for a head in several packets, and far below the grace period.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// A stream with a deadline for its first bytes. Reading fails if they do not show the protocol in
-/// time. After the server was stopped, reading ends if no request is in flight.
+/// A stream with a deadline for its first bytes. Reading fails if these bytes do not show the
+/// protocol in time. After the server was stopped, reading ends if no request is in flight.
 pub(super) struct FirstByteTimeout<S> {
     stream: S,
     protocol: Protocol,
@@ -33,7 +33,7 @@ pub(super) struct FirstByteTimeout<S> {
     timer: Option<Pin<Box<Sleep>>>,
     stopped: Pin<Box<WaitForCancellationFutureOwned>>,
     in_flight: InFlightCounter,
-    /// Set while a write waits for the client. Such a connection still sends a response.
+    /// `true` while a write waits for the client. Such a connection is still sending a response.
     is_writing: bool,
 }
 
@@ -62,7 +62,7 @@ impl<S> FirstByteTimeout<S> {
         }
     }
 
-    /// Detects the protocol: HTTP/2 by its whole preface, HTTP/1 by any other byte.
+    /// Detects the protocol. The whole preface means HTTP/2, and any other byte means HTTP/1.
     fn detect_protocol(&mut self, bytes: &[u8]) {
         let Protocol::Unknown(seen) = self.protocol else {
             return;
@@ -79,7 +79,7 @@ impl<S> FirstByteTimeout<S> {
         }
     }
 
-    /// Decides about a read that would wait: it goes on waiting, ends the stream or fails.
+    /// Decides whether a read that is not ready continues to wait, ends the stream or fails.
     fn wait(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         // hyper ends HTTP/2 connections itself, with GOAWAY.
         if self.protocol != Protocol::Http2 && self.stopped.as_mut().poll(context).is_ready() {
@@ -94,7 +94,7 @@ impl<S> FirstByteTimeout<S> {
         }
     }
 
-    /// Ends the stream of a stopped server when no request is in flight at the end of a [`LINGER`].
+    /// Ends the stream of a stopped server if no request is in flight at the end of a [`LINGER`].
     fn end_if_idle(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         // The first call starts the timer. It replaces the deadline of the first bytes.
         if !matches!(self.protocol, Protocol::Http1) || self.timer.is_none() {
@@ -193,7 +193,7 @@ mod tests {
         });
         client.write_all(first).await?;
         sleep(wait).await;
-        // Fails if the server has closed the connection, which is what some callers test.
+        // This write fails if the server has closed the connection. Some callers test this.
         let _ = client.write_all(then).await;
         drop(client);
         reading.await.expect("no panic")
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_with_a_known_protocol_has_no_deadline_here() {
+    async fn a_connection_with_a_known_protocol_has_no_first_byte_deadline() {
         for first in [&b"G"[..], b"POST", PREFACE] {
             let read = read_after(first, DEADLINE * 2, b"x").await;
             assert_eq!(read.expect("no deadline"), [first, b"x"].concat());

@@ -1,4 +1,5 @@
-//! Requests in flight: from their head until hyper has taken their whole response.
+//! Counts requests in flight. A request is in flight from its head until hyper has taken its whole
+//! response.
 
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -19,7 +20,7 @@ pub(super) struct InFlightRequest(InFlightCounter);
 impl InFlightCounter {
     /// Counts a request until the returned value is dropped.
     pub(super) fn start(&self) -> InFlightRequest {
-        // No other memory depends on the counter: any ordering would do.
+        // Any ordering is correct, because no other memory depends on the counter.
         self.0.fetch_add(1, Ordering::SeqCst);
         InFlightRequest(self.clone())
     }

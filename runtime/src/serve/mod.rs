@@ -1,4 +1,4 @@
-//! A service from start to end: settings, state, socket, shutdown.
+//! Runs a service from start to end: settings, state, socket and shutdown.
 
 pub(crate) mod accept;
 mod first_byte_timeout;
@@ -26,13 +26,13 @@ use crate::request::install_panic_hook;
 use crate::settings;
 use crate::start::{StartError, StartErrors};
 
-/// Serves an API until SIGTERM or SIGINT, or prints every error that keeps it from starting.
+/// Serves an API until SIGTERM or SIGINT. If the service cannot start, prints all errors.
 ///
-/// It is for programs with an async `main`. `aplomb::run`, with the feature `cli`, starts the
-/// runtime itself, and adds commands for operators.
+/// Use this function in programs with an async `main`. `aplomb::run`, with the feature `cli`,
+/// starts the runtime itself, and adds commands for operators.
 ///
-/// `connect` makes the state, such as `App::connect`. Its error is printed with the others; a
-/// [`StartErrors`] takes one line for each of its errors.
+/// `connect` makes the state, such as `App::connect`. Its error is printed together with the other
+/// errors. A [`StartErrors`] is printed with one line for each of its errors.
 ///
 /// ```no_run
 /// use std::process::ExitCode;
@@ -67,13 +67,14 @@ use crate::start::{StartError, StartErrors};
 ///
 /// # Shutdown
 ///
-/// After the signal the service accepts no new connections and closes idle ones. It waits for
-/// running requests, and then for runs with an idempotency key that outlive their request. A second
-/// signal ends the wait.
+/// After the signal, the service accepts no new connections and closes idle ones. It waits for
+/// running requests, and then for runs with an idempotency key that continue after their request
+/// has ended. A second signal ends the wait.
 ///
-/// The exit code is 0 after an orderly shutdown, also during the start, and 2 if the service did
-/// not start. If requests have to be cut off, the process exits with 1 without returning, because a
-/// handler that blocks its thread would delay the end of the runtime forever.
+/// The exit code is 0 after an orderly shutdown, even if the signal arrives while the service
+/// starts. The exit code is 2 if the service did not start. If requests must be cut off, this
+/// function does not return, but exits the process with 1. Otherwise a handler that blocks its
+/// thread would delay the end of the runtime forever.
 ///
 /// # Requests without an endpoint
 ///
@@ -100,7 +101,8 @@ where
 {
     install_panic_hook();
     let mut errors = StartErrors::new();
-    // Before the start, so that a signal during the start ends it in an orderly way.
+    // The signals are caught before the service starts, so that a signal during the start ends the
+    // service in an orderly way.
     let signals = errors.collect(signals());
     let (table, tracker) = (route_table(&api), api.tracker());
     let Some(mut signals) = signals else {
@@ -130,8 +132,8 @@ fn report_errors(errors: &StartErrors) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Prints a line. A closed output is not an error: the service must not end because its log reader
-/// did.
+/// Prints a line. A closed output is not an error: the service must not end when its log reader has
+/// ended.
 pub(crate) fn print_line(mut output: impl Write, line: &str) {
     let _ = writeln!(output, "{line}");
 }
@@ -204,7 +206,7 @@ where
     })
 }
 
-/// Everything that a start validates before it opens a port.
+/// The settings that are validated before the service opens a port.
 pub(crate) struct CheckedSettings<S> {
     pub(crate) prepared: Prepared<S>,
     address: Option<SocketAddr>,
@@ -213,7 +215,7 @@ pub(crate) struct CheckedSettings<S> {
     errors: StartErrors,
 }
 
-/// Validates endpoints and settings, connects to the store, makes the state, and collects all
+/// Validates the endpoints and settings, connects to the store, makes the state, and collects all
 /// errors.
 pub(crate) async fn check_settings<S, F, C, E>(api: Api<S>, connect: C) -> CheckedSettings<S>
 where
@@ -291,7 +293,8 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartE
     Ok((listener, address))
 }
 
-/// The lines that a service prints before it serves: its title, and one line for each route.
+/// Returns the lines that a service prints before it serves: its title, and one line for each
+/// route.
 fn route_table<S: Clone + Send + Sync + 'static>(api: &Api<S>) -> String {
     let mut text = format!("{}\n", api.title_or_name());
     let rows = api.table();

@@ -1,4 +1,5 @@
-//! Checks before routing, and problem documents for requests that no endpoint handles.
+//! Checks the head of a request before routing, and responds with problem documents to requests
+//! that no endpoint handles.
 
 use std::sync::Arc;
 
@@ -13,15 +14,15 @@ use crate::client::TrustedProxies;
 use crate::problem::{Problem, ProblemContext, ProblemSpec, Retry, registry};
 use crate::request::{IncomingRequest, RequestId, X_REQUEST_ID};
 
-/// The longest path with its query, in bytes: twice the 8,000 bytes that RFC 9110 §4.1 recommends
-/// to support. The `detail` of a 414 names it.
+/// The maximum length of a path with its query, in bytes. It is twice the 8,000 bytes that RFC 9110
+/// §4.1 recommends to support. The `detail` of a 414 contains this limit.
 const MAX_TARGET: usize = 16 << 10;
 
-/// The largest header section, in bytes. The `detail` of a 431 names it. hyper itself accepts a
-/// head of some 400 KiB, which every layer and every log line would copy.
+/// The maximum size of a header section, in bytes. The `detail` of a 431 contains this limit. hyper
+/// itself accepts a head of about 400 KiB, which every layer and every log line would copy.
 const MAX_HEADERS: usize = 64 << 10;
 
-/// The bytes of a field beside its name and value: colon, space, CR and LF.
+/// The bytes of a field in addition to its name and value: colon, space, CR and LF.
 const FIELD_OVERHEAD: usize = 4;
 
 /// A router with checks before it, and problem documents as its fallbacks.
@@ -94,7 +95,8 @@ async fn refuse(
     let mut response = ().into_response();
     problem.write(&mut response, Some(context));
     response.headers_mut().insert(X_REQUEST_ID, id.to_value());
-    // Before the response, so that a client that is still sending its body can read it.
+    // The rest of the body is drained before the response is sent. A client that is still sending
+    // its body can then read the response.
     IncomingRequest::new(request).take_unread().drain().await;
     response
 }
@@ -114,8 +116,8 @@ fn check_size(target: &Uri, headers: &HeaderMap) -> Option<&'static ProblemSpec>
     (size > MAX_HEADERS).then_some(&registry::HEADERS_TOO_LARGE)
 }
 
-/// Returns the problem of an HTTP/1.1 request without exactly one `Host` (RFC 9112 §3.2). With
-/// several, a proxy and the service could choose different ones.
+/// Returns the problem of an HTTP/1.1 request without exactly one `Host` (RFC 9112 §3.2). If there
+/// were several, a proxy and the service could choose different ones.
 fn check_host(request: &Request) -> Option<&'static ProblemSpec> {
     let hosts = request.headers().get_all(HOST).iter().count();
     (request.version() == Version::HTTP_11 && hosts != 1).then_some(&registry::BAD_REQUEST)
@@ -136,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn heads_over_their_bounds_are_refused() {
+    fn heads_over_the_limits_are_refused() {
         let uri =
             |length: usize| Uri::try_from(format!("/{}", "a".repeat(length - 1))).expect("a URI");
         let none = HeaderMap::new();

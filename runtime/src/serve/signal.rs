@@ -4,8 +4,8 @@ use std::io;
 
 use super::accept::ShutdownSignals;
 
-/// SIGTERM and SIGINT; ctrl-c where these do not exist. They are caught from
-/// [`listen`](Self::listen) on, so that a signal during the start neither gets lost nor kills the
+/// SIGTERM and SIGINT, or ctrl-c on systems without these signals. They are caught from
+/// [`listen`](Self::listen) on, so that a signal during the start is not lost and does not kill the
 /// process.
 pub(super) struct Signals {
     #[cfg(unix)]

@@ -10,15 +10,15 @@ use crate::store::{Admission, AdmissionStore, StoreError, StoreFuture};
 
 /// A store of idempotency records that encrypts responses before it passes them to another store.
 ///
-/// It encrypts the fields and bodies that go into the inner store, and decrypts those that come
-/// out. States, statuses and times stay in plain form. Responses that were stored in plain form
-/// earlier are returned unchanged.
+/// It encrypts the fields and bodies that it writes to the inner store, and decrypts those that it
+/// reads. States, statuses and times are not encrypted. Responses that were stored earlier without
+/// encryption are returned unchanged.
 ///
-/// A response that cannot be decrypted is a [`StoreError::Malformed`]: its key is unknown here, it
-/// was changed, or it belongs to another record.
+/// A response that cannot be decrypted is a [`StoreError::Malformed`]. Its encryption key is
+/// unknown here, the response was changed, or it belongs to another record.
 ///
-/// An API with [encryption keys](crate::Api::encryption_keys) wraps its store by itself. This type
-/// is for tools that open a store of their own.
+/// An API with [encryption keys](crate::Api::encryption_keys) already wraps its store. Use this
+/// type in tools that open a store themselves.
 ///
 /// ```
 /// use aplomb::policies::idempotency::EncryptionKeys;
@@ -157,7 +157,7 @@ impl<A: AdmissionStore> EncryptedRecords<A> {
     }
 }
 
-/// Decrypts the found response as [`begin`](IdempotencyStore::begin) does.
+/// The response that `admit` finds is decrypted, as in [`begin`](IdempotencyStore::begin).
 impl<A: AdmissionStore> AdmissionStore for EncryptedRecords<A> {
     fn joins(&self, requests: &[LimitRequest<'_>], begin: &Begin) -> bool {
         self.inner.joins(requests, begin)

@@ -1,9 +1,9 @@
-//! Stores: the places where policies keep their state.
+//! Stores, in which policies save their state.
 //!
 //! A store has several facets. A facet is a small trait for one kind of state, such as
-//! [`LimitStore`] or [`IdempotencyStore`]. Each method of a facet is one atomic operation. Its
-//! documentation describes the state after a crash before or after the operation, and a public
-//! conformance suite ([`testing`](crate::testing)) tests an implementation.
+//! [`LimitStore`] or [`IdempotencyStore`]. Each method of a facet is one atomic operation. The
+//! documentation of a method describes the state after a crash before or after the operation. A
+//! public conformance suite (module `testing`) tests implementations.
 //!
 //! | store | state | for |
 //! |---|---|---|
@@ -71,11 +71,11 @@ enum Source {
 pub(crate) struct Facets {
     pub(crate) limits: Arc<dyn LimitStore>,
     pub(crate) records: Arc<dyn IdempotencyStore>,
-    /// The combination of both, if one store keeps them.
+    /// The implementation that admits with both in one step, if one store has both.
     pub(crate) admission: Option<Arc<dyn AdmissionStore>>,
 }
 
-/// A store after it has connected.
+/// A store that is connected.
 #[derive(Debug)]
 pub(crate) struct ConnectedStore {
     pub(crate) facets: Facets,
@@ -118,7 +118,7 @@ impl Store {
     }
 
     /// Creates the store that `APLOMB_STORE` names: `memory:` or the URL of a Redis. Without the
-    /// variable it is `memory:`. An invalid value is reported when the API starts.
+    /// variable, the store is in memory. An invalid value is reported when the API starts.
     pub fn from_env() -> Self {
         let mut errors = StartErrors::new();
         let source = errors
@@ -148,7 +148,7 @@ impl Store {
         Self::memory_at(Arc::new(SystemClock::new()))
     }
 
-    /// Creates a store in this process's memory that takes the time from this clock.
+    /// Creates a store in this process's memory that uses this clock.
     pub fn memory_at(clock: Arc<dyn Clock>) -> Self {
         Self::from_source(Source::memory(clock))
     }
@@ -159,8 +159,8 @@ impl Store {
         Self::from_source(Source::Redis(config))
     }
 
-    /// Replaces the implementation of rate limits. Also removes the admission in one step, which
-    /// would use the replaced limits.
+    /// Replaces the implementation of rate limits. The admission in one step is removed, because it
+    /// would use the old limits.
     #[must_use]
     pub fn with_limits(mut self, limits: Arc<dyn LimitStore>) -> Self {
         self.limits = Some(limits);
@@ -168,8 +168,8 @@ impl Store {
         self
     }
 
-    /// Replaces the implementation of idempotency records. Also removes the admission in one step,
-    /// which would use the replaced records.
+    /// Replaces the implementation of idempotency records. The admission in one step is removed,
+    /// because it would use the old records.
     #[must_use]
     pub fn with_records(mut self, records: Arc<dyn IdempotencyStore>) -> Self {
         self.records = Some(records);
@@ -181,7 +181,7 @@ impl Store {
     ///
     /// It must use the same limits and records as the store. A later
     /// [`with_limits`](Self::with_limits) or [`with_records`](Self::with_records) removes it. A
-    /// store on Redis has it from the start.
+    /// store on Redis has such an implementation from the beginning.
     #[must_use]
     pub fn with_admission(mut self, admission: Arc<dyn AdmissionStore>) -> Self {
         self.admission = Some(admission);
@@ -200,13 +200,14 @@ impl Store {
         }
     }
 
-    /// Returns `true` if the records end with this process.
+    /// Returns `true` if the records are lost when this process ends.
     #[cfg(feature = "cli")]
     pub(crate) fn is_memory(&self) -> bool {
         self.records.is_none() && matches!(self.source, Some(Source::Memory(_)))
     }
 
-    /// Returns the name of the store for messages. The URL of a Redis is without its password.
+    /// Returns the name of the store for messages. For a Redis, this is the URL without its
+    /// password.
     #[cfg(feature = "cli")]
     pub(crate) fn shown(&self) -> String {
         match &self.source {
@@ -217,16 +218,16 @@ impl Store {
         }
     }
 
-    /// Returns `true` if `APLOMB_STORE` is set but this store does not read it.
+    /// Returns `true` if `APLOMB_STORE` is set, but this store was set in code and ignores it.
     pub(crate) fn is_set_in_code(&self) -> bool {
         !self.is_from_env && std::env::var_os(VARIABLE).is_some_and(|value| !value.is_empty())
     }
 
-    /// Connects for the API with this namespace.
+    /// Connects the store for the API with this namespace.
     ///
     /// # Errors
     ///
-    /// All errors of the settings and of the connection.
+    /// Returns all errors of the settings and of the connection.
     pub(crate) async fn open(
         &self,
         namespace: &str,
@@ -240,8 +241,8 @@ impl Store {
         errors.into_result()?;
         let mut store = opened.expect("a store without a source has an error");
         let facets = &mut store.facets;
-        // The store's own admission uses its own limits and records, so a replaced facet disables
-        // it.
+        // The store's own admission uses the store's own limits and records, so it is disabled if
+        // one of them was replaced.
         let is_unchanged = self.limits.is_none() && self.records.is_none();
         facets.admission = self
             .admission

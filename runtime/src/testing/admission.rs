@@ -1,12 +1,12 @@
 //! The test suite of an [`AdmissionStore`], which checks limits and begins a run in one step.
 //!
 //! [`admission_store_suite!`](crate::admission_store_suite) runs all cases. Each case takes an
-//! empty store and an [`Elapse`] that advances the store's time, and panics if the store breaks the
-//! rule that its name begins with (B2 for `b02_…`). The guide lists the rules
+//! empty store and an [`Elapse`] that advances the store's time. It panics if the store breaks the
+//! rule in the name of the case (B2 for `b02_…`). The guide lists the rules
 //! (`docs/guide/rules.md`).
 //!
-//! The suite of [`IdempotencyStore`], run on [`ByAdmission`], checks the records that
-//! [`admit`](AdmissionStore::admit) creates.
+//! To check the records that [`admit`](AdmissionStore::admit) creates, run the suite of
+//! [`IdempotencyStore`] on [`ByAdmission`].
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -52,12 +52,12 @@ macro_rules! admission_store_suite {
     };
 }
 
-// With `RealTime` the cases wait for a lease, so it is short. It is still longer than any pause of
-// a loaded machine between two calls of a case.
+// With `RealTime` the cases wait for a lease, so the lease is short. It is still longer than any
+// pause of a loaded machine between two calls of a case.
 const LEASE: Duration = Duration::from_secs(4);
 const TTL: Duration = Duration::from_mins(1);
 
-/// A request to a token bucket of ten tokens, refilled with one every two minutes.
+/// Returns a request to a token bucket of ten tokens, which gets one token every two minutes.
 fn limit_request(limit: u64) -> LimitRequest<'static> {
     let quota = Quota::new(5, Duration::from_mins(10), 10).expect("a valid quota");
     LimitRequest::new(
@@ -105,10 +105,10 @@ async fn admit(
     store
         .admit(requests, begin)
         .await
-        .expect("the store answers")
+        .expect("the store responds")
 }
 
-/// Admits a request; returns the statuses of its limits and the outcome of its begin.
+/// Admits a request. Returns the statuses of its limits and the outcome of its begin.
 async fn expect_admitted(
     store: &Arc<impl AdmissionStore>,
     requests: &[LimitRequest<'_>],
@@ -131,12 +131,12 @@ async fn expect_rejected(
     }
 }
 
-/// The outcome of a begin that limit 1 admits.
+/// Returns the outcome of a begin that limit 1 admits.
 async fn begin_outcome(store: &Arc<impl AdmissionStore>, begin: &Begin) -> BeginOutcome {
     expect_admitted(store, &[limit_request(1)], begin).await.1
 }
 
-/// The remaining tokens of a limit.
+/// Returns the remaining tokens of a limit.
 async fn remaining(store: &Arc<impl AdmissionStore>, limit: u64) -> u64 {
     let free_requests = [LimitRequest {
         cost: 0,
@@ -207,7 +207,7 @@ pub async fn b02_a_rejected_request_creates_no_record(
     );
 }
 
-/// A limit that would have admitted keeps its tokens if another limit rejects, in either order.
+/// If one limit rejects, the other limits keep their tokens, in any order of the limits.
 pub async fn b02_a_rejection_by_one_limit_takes_no_tokens_of_the_others(
     store: Arc<impl AdmissionStore + IdempotencyStore>,
     _: &impl Elapse,
@@ -250,7 +250,7 @@ pub async fn b02_a_rejected_retry_leaves_the_record_unchanged(
     );
 }
 
-/// The statuses of an admission and of a rejection are those of a
+/// An admission and a rejection have the same statuses as in a
 /// [`LimitStore`](crate::policies::rate_limit::LimitStore).
 pub async fn b06_a_status_has_the_remaining_tokens_and_the_reset(
     store: Arc<impl AdmissionStore + IdempotencyStore>,
@@ -286,7 +286,8 @@ pub async fn b06_a_status_has_the_remaining_tokens_and_the_reset(
     expect_rejected(&store, &[limit_request(1)], &begin(21)).await;
 }
 
-/// A request takes as many tokens as it costs. With fewer tokens it takes none, and does not begin.
+/// A request takes as many tokens as it costs. If there are too few tokens, the request takes none,
+/// and its run does not begin.
 pub async fn b08_a_request_takes_its_cost_in_tokens_or_none(
     store: Arc<impl AdmissionStore + IdempotencyStore>,
     _: &impl Elapse,
@@ -364,7 +365,7 @@ pub async fn b17_an_exhausted_shadow_limit_rejects_no_request(
     );
 }
 
-/// A shadow limit keeps its tokens if an enforced limit rejects, in either order of the two.
+/// A shadow limit keeps its tokens if an enforced limit rejects, in either order of the limits.
 pub async fn b17_a_rejected_request_takes_no_tokens_of_a_shadow_limit(
     store: Arc<impl AdmissionStore + IdempotencyStore>,
     _: &impl Elapse,
@@ -397,7 +398,8 @@ pub async fn a_request_without_limits_creates_its_record(
     );
 }
 
-/// A request matches a record whose fingerprint an earlier rule created.
+/// A request matches a record whose fingerprint was made by an earlier version of the comparison
+/// rule.
 pub async fn a07_earlier_fingerprints_are_compared(
     store: Arc<impl AdmissionStore + IdempotencyStore>,
     _: &impl Elapse,
@@ -461,7 +463,7 @@ pub async fn a08_concurrent_requests_start_one_run_per_key_within_the_burst(
     );
 }
 
-/// A repeated begin of the same token is started again. It takes tokens each time.
+/// A repeated begin with the same token returns `Started` again. It takes tokens each time.
 pub async fn a08_begin_is_idempotent_for_the_same_token(
     store: Arc<impl AdmissionStore + IdempotencyStore>,
     _: &impl Elapse,
@@ -486,7 +488,7 @@ pub async fn a08_a_begin_after_its_abort_starts_no_run(
     store
         .abort(run.lease(), LEASE)
         .await
-        .expect("the store answers");
+        .expect("the store responds");
     assert_eq!(begin_outcome(&store, &run).await, BeginOutcome::Aborted);
     assert_eq!(
         begin_outcome(&store, &begin(1)).await,

@@ -18,9 +18,9 @@ use crate::store::{StoreError, StoreFuture};
 pub enum Fault {
     /// The call fails and does not reach the store.
     Lost,
-    /// The call reaches the store, and its result is lost: the caller gets an error.
-    AnswerLost,
-    /// A [`begin`](IdempotencyStore::begin) fails, and reaches the store after the next
+    /// The call reaches the store, but its result is lost, so the caller gets an error.
+    ReplyLost,
+    /// A [`begin`](IdempotencyStore::begin) fails, and reaches the store only after the next
     /// [`abort`](IdempotencyStore::abort). For other operations this is the same as
     /// [`Lost`](Self::Lost).
     Late,
@@ -60,7 +60,7 @@ pub enum StoreOperation {
 /// let clock = Arc::new(TestClock::new());
 /// let records = FaultyRecords::new(MemoryRecords::with_bounds(1_000, 1 << 20, clock));
 /// // The next run stores its response, but the service does not get the confirmation.
-/// records.fail_next(StoreOperation::Complete, Fault::AnswerLost);
+/// records.fail_next(StoreOperation::Complete, Fault::ReplyLost);
 /// ```
 #[derive(Debug, Clone)]
 pub struct FaultyRecords<R> {
@@ -96,8 +96,8 @@ impl<R: IdempotencyStore> FaultyRecords<R> {
             .push((operation, fault));
     }
 
-    /// Fails every call until `break_down(false)`.
-    pub fn break_down(&self, broken: bool) {
+    /// With `true`, every call fails until `set_broken(false)`.
+    pub fn set_broken(&self, broken: bool) {
         self.broken.store(broken, Ordering::SeqCst);
     }
 
@@ -145,7 +145,7 @@ impl<R: IdempotencyStore> FaultyRecords<R> {
         match self.take_fault(operation) {
             None => call(),
             Some(Fault::Lost | Fault::Late) => StoreFuture::ready(unavailable()),
-            Some(Fault::AnswerLost) => {
+            Some(Fault::ReplyLost) => {
                 let result = call();
                 StoreFuture::later(async move { result.await.and_then(|_| unavailable()) })
             }
@@ -155,7 +155,7 @@ impl<R: IdempotencyStore> FaultyRecords<R> {
 
 impl<R: IdempotencyStore> IdempotencyStore for FaultyRecords<R> {
     fn begin<'a>(&'a self, begin: &'a Begin) -> StoreFuture<'a, BeginOutcome> {
-        // Checked before `call`, which removes the planned fault.
+        // This is checked before `call`, because `call` removes the planned fault.
         if self.is_planned_next(StoreOperation::Begin, Fault::Late) {
             self.late_begins
                 .lock()
@@ -221,12 +221,12 @@ impl<L: LimitStore> FaultyLimits<L> {
         }
     }
 
-    /// Fails every call until `break_down(false)`.
-    pub fn break_down(&self, broken: bool) {
+    /// With `true`, every call fails until `set_broken(false)`.
+    pub fn set_broken(&self, broken: bool) {
         self.broken.store(broken, Ordering::SeqCst);
     }
 
-    /// Lets every call hang until `hang(false)`. Calls that already hang never return.
+    /// With `true`, every call hangs until `hang(false)`. Calls that already hang never return.
     pub fn hang(&self, hanging: bool) {
         self.hanging.store(hanging, Ordering::SeqCst);
     }

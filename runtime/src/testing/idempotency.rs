@@ -1,8 +1,8 @@
 //! The test suite of an [`IdempotencyStore`].
 //!
 //! [`idempotency_store_suite!`](crate::idempotency_store_suite) runs all cases. Each case takes an
-//! empty store and an [`Elapse`] that advances the store's time, and panics if the store breaks the
-//! rule that its name begins with (A8 for `a08_…`). The guide lists the rules
+//! empty store and an [`Elapse`] that advances the store's time. It panics if the store breaks the
+//! rule in the name of the case (A8 for `a08_…`). The guide lists the rules
 //! (`docs/guide/rules.md`).
 
 use core::time::Duration;
@@ -77,8 +77,8 @@ macro_rules! idempotency_store_suite {
     };
 }
 
-// With `RealTime` the tests wait for these, so they are short. They are still longer than any pause
-// of a loaded machine between two calls of a case.
+// With `RealTime` the tests wait for these times, so they are short. They are still longer than any
+// pause of a loaded machine between two calls of a case.
 const LEASE: Duration = Duration::from_secs(4);
 const TTL: Duration = Duration::from_secs(12);
 
@@ -117,7 +117,7 @@ fn complete(begin: &Begin, outcome: Outcome) -> Complete {
 }
 
 async fn start(store: &Arc<impl IdempotencyStore>, begin: &Begin) -> BeginOutcome {
-    store.begin(begin).await.expect("the store answers")
+    store.begin(begin).await.expect("the store responds")
 }
 
 async fn complete_with(
@@ -126,28 +126,28 @@ async fn complete_with(
     text: &'static str,
 ) -> CompleteOutcome {
     let complete = complete(begin, Outcome::Response(response(text)));
-    store.complete(&complete).await.expect("the store answers")
+    store.complete(&complete).await.expect("the store responds")
 }
 
 async fn renew(store: &Arc<impl IdempotencyStore>, begin: &Begin) -> bool {
     store
         .heartbeat(&[lease(begin)], LEASE)
         .await
-        .expect("the store answers")[0]
+        .expect("the store responds")[0]
 }
 
 async fn abort(store: &Arc<impl IdempotencyStore>, begin: &Begin) {
     store
         .abort(lease(begin), LEASE)
         .await
-        .expect("the store answers");
+        .expect("the store responds");
 }
 
 async fn mark_unknown(store: &Arc<impl IdempotencyStore>, begin: &Begin) -> bool {
     store
         .mark_unknown(lease(begin), TTL)
         .await
-        .expect("the store answers")
+        .expect("the store responds")
 }
 
 /// Begins the same request with a new token, as a retry does.
@@ -223,7 +223,7 @@ pub async fn a08_concurrent_begins_start_one_run(
     assert_eq!(started, 1);
 }
 
-/// A begin that is repeated with the same token, after its reply was lost, is started again.
+/// A begin that is repeated with the same token, after its reply was lost, returns `Started` again.
 pub async fn a08_begin_is_idempotent_for_the_same_token(
     store: Arc<impl IdempotencyStore>,
     _: &impl Elapse,
@@ -267,7 +267,7 @@ pub async fn a08_abort_frees_a_key_with_an_unknown_outcome(
     store
         .complete(&complete(&first, Outcome::Unknown))
         .await
-        .expect("the store answers");
+        .expect("the store responds");
     abort(&store, &first).await;
     assert_eq!(retry(&store).await, BeginOutcome::Started);
 }
@@ -291,7 +291,7 @@ pub async fn a08_abort_keeps_a_stored_response(store: Arc<impl IdempotencyStore>
     assert_eq!(retry(&store).await, BeginOutcome::Done(response("done")));
 }
 
-/// A different request under the key is a mismatch in every state of the record.
+/// A different request with the same key is a mismatch in every state of the record.
 pub async fn a09_mismatch_outranks_every_state(
     store: Arc<impl IdempotencyStore>,
     time: &impl Elapse,
@@ -328,7 +328,7 @@ pub async fn a09_mismatch_outranks_every_state(
     store
         .complete(&complete(&second, Outcome::Unknown))
         .await
-        .expect("the store answers");
+        .expect("the store responds");
     let other = Begin {
         key: second.key,
         ..other()
@@ -491,7 +491,7 @@ pub async fn a15_an_unknown_outcome_stays_unknown(
     let first = begin();
     start(&store, &first).await;
     let done = store.complete(&complete(&first, Outcome::Unknown)).await;
-    assert_eq!(done.expect("the store answers"), CompleteOutcome::Written);
+    assert_eq!(done.expect("the store responds"), CompleteOutcome::Written);
     for _ in 0..3 {
         assert_eq!(retry(&store).await, BeginOutcome::Unknown);
     }
@@ -514,7 +514,7 @@ pub async fn a19_find_returns_the_state_and_changes_nothing(
         ..begin()
     };
     let (first, rerun) = (of(7, OnCrash::Unknown), of(8, OnCrash::Rerun));
-    let find = async |begin: &Begin| store.find(begin.key).await.expect("the store answers");
+    let find = async |begin: &Begin| store.find(begin.key).await.expect("the store responds");
     assert_eq!(find(&first).await, None, "absent");
     for begin in [&first, &rerun] {
         start(&store, begin).await;
@@ -531,7 +531,7 @@ pub async fn a19_find_returns_the_state_and_changes_nothing(
     store
         .complete(&complete(&rerun, Outcome::Unknown))
         .await
-        .expect("the store answers");
+        .expect("the store responds");
     assert_eq!(find(&rerun).await, Some(RecordState::Unknown));
     complete_with(&store, &first, "done").await;
     assert_eq!(
@@ -542,7 +542,8 @@ pub async fn a19_find_returns_the_state_and_changes_nothing(
     assert_eq!(find(&first).await, None, "expired");
 }
 
-/// A run whose record another run has taken stores nothing, and gets the state of that record.
+/// If another run has taken the record of a run, the first run stores nothing. It gets the state of
+/// the record.
 pub async fn a19_a_replaced_run_cannot_complete(
     store: Arc<impl IdempotencyStore>,
     time: &impl Elapse,
@@ -570,8 +571,8 @@ pub async fn a19_a_replaced_run_cannot_complete(
     assert_eq!(retry(&store).await, BeginOutcome::Done(response("second")));
 }
 
-/// A replaced run gets the state of the run that has taken its record: in flight if that run is
-/// running or can be rerun, otherwise unknown.
+/// A replaced run gets the state of the run that has taken its record. The state is in flight if
+/// that run is running or can be rerun, and otherwise unknown.
 pub async fn a19_a_replaced_run_gets_the_state_of_the_other_run(
     store: Arc<impl IdempotencyStore>,
     time: &impl Elapse,
@@ -604,7 +605,7 @@ pub async fn a19_a_replaced_run_gets_the_state_of_the_other_run(
     store
         .complete(&complete(&seconds[0], Outcome::Unknown))
         .await
-        .expect("the store answers");
+        .expect("the store responds");
     assert_eq!(
         complete_with(&store, &firsts[0], "first").await,
         CompleteOutcome::Lost(BeginOutcome::Unknown),
@@ -612,8 +613,8 @@ pub async fn a19_a_replaced_run_gets_the_state_of_the_other_run(
     );
 }
 
-/// A run gets a mismatch if its record was lost and then taken by a different request under the
-/// same key. The run must not respond with the result of that request.
+/// A run gets a mismatch if its record was lost and then taken by a different request with the same
+/// key. The run must not respond with the result of that request.
 pub async fn a19_a_run_replaced_by_another_request_gets_a_mismatch(
     store: Arc<impl IdempotencyStore>,
     _: &impl Elapse,
@@ -639,7 +640,7 @@ pub async fn a19_a_run_replaced_by_another_request_gets_a_mismatch(
     );
 }
 
-/// An operator can resolve an unknown record, and no other record.
+/// An operator can resolve unknown records, but no other records.
 pub async fn a19_unknown_records_can_be_resolved(
     store: Arc<impl IdempotencyStore>,
     time: &impl Elapse,
@@ -649,7 +650,7 @@ pub async fn a19_unknown_records_can_be_resolved(
         store
             .resolve(key, response, TTL)
             .await
-            .expect("the store answers")
+            .expect("the store responds")
     };
     assert!(!resolve(None).await, "absent");
     start(&store, &begin()).await;
@@ -665,7 +666,7 @@ pub async fn a19_unknown_records_can_be_resolved(
         !store
             .resolve(rerun.key, None, TTL)
             .await
-            .expect("the store answers"),
+            .expect("the store responds"),
         "may run again"
     );
     assert!(resolve(Some(response("decided"))).await);
@@ -680,12 +681,12 @@ pub async fn a19_unknown_records_can_be_resolved(
     store
         .complete(&complete(&second, Outcome::Unknown))
         .await
-        .expect("the store answers");
+        .expect("the store responds");
     assert!(
         store
             .resolve(second.key, None, TTL)
             .await
-            .expect("the store answers")
+            .expect("the store responds")
     );
     assert_eq!(
         start(
@@ -744,12 +745,11 @@ pub async fn a21_a_response_stored_without_its_body_is_returned_without_it(
     let large = StoredResponse::new(&head, None);
     start(&store, &first).await;
     let complete = complete(&first, Outcome::Response(large.clone()));
-    store.complete(&complete).await.expect("the store answers");
+    store.complete(&complete).await.expect("the store responds");
     assert_eq!(retry(&store).await, BeginOutcome::Done(large));
 }
 
-/// An encrypted response is returned decrypted by the encrypting store, and only encrypted by the
-/// store below.
+/// The encrypting store returns the response decrypted. The inner store returns it only encrypted.
 pub async fn a26_an_encrypted_response_is_returned_decrypted(
     store: Arc<impl IdempotencyStore>,
     _: &impl Elapse,
@@ -773,7 +773,7 @@ pub async fn a26_an_encrypted_response_is_returned_decrypted(
     encrypted
         .complete(&complete(&other, Outcome::Unknown))
         .await
-        .expect("the store answers");
+        .expect("the store responds");
     assert_eq!(
         encrypted
             .resolve(other.key, Some(response("the response")), TTL)
@@ -784,7 +784,7 @@ pub async fn a26_an_encrypted_response_is_returned_decrypted(
     assert_ne!(store.begin(&other).await.as_ref(), Ok(&plain));
 }
 
-/// `find` decrypts a response for an operator who has the key, and is an error with another key.
+/// `find` decrypts a response with the right key, and returns an error with another key.
 pub async fn a26_find_decrypts_a_response(store: Arc<impl IdempotencyStore>, _: &impl Elapse) {
     let keys = |key| EncryptionKeys::new("suite", [key; 32]).expect("a valid id");
     let encrypted = Arc::new(EncryptedRecords::new(Arc::clone(&store), keys(7)));
@@ -826,7 +826,8 @@ pub async fn a22_a_response_expires_after_its_ttl(
     assert_eq!(retry(&store).await, BeginOutcome::Started);
 }
 
-/// A run that stops renewing is unknown after its lease, for its TTL. Then its record expires.
+/// If a run stops renewing its lease, its record is unknown after the end of the lease. The record
+/// stays unknown for its TTL, and then expires.
 pub async fn a22_an_unknown_record_expires_after_its_ttl(
     store: Arc<impl IdempotencyStore>,
     time: &impl Elapse,
@@ -838,7 +839,8 @@ pub async fn a22_an_unknown_record_expires_after_its_ttl(
     assert_eq!(retry(&store).await, BeginOutcome::Started);
 }
 
-/// A run that was marked unknown expires after the TTL of that call, and not after its own.
+/// A run that was marked unknown expires after the TTL of the `mark_unknown` call, and not after
+/// the TTL of its `begin`.
 pub async fn a22_a_run_that_was_marked_unknown_expires_after_the_given_ttl(
     store: Arc<impl IdempotencyStore>,
     time: &impl Elapse,

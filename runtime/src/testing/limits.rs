@@ -1,8 +1,8 @@
 //! The test suite of a [`LimitStore`].
 //!
 //! [`limit_store_suite!`](crate::limit_store_suite) runs all cases. Each case takes an empty store
-//! and an [`Elapse`] that advances the store's time, and panics if the store breaks the rule that
-//! its name begins with (B1 for `b01_…`). The guide lists the rules (`docs/guide/rules.md`).
+//! and an [`Elapse`] that advances the store's time. It panics if the store breaks the rule in the
+//! name of the case (B1 for `b01_…`). The guide lists the rules (`docs/guide/rules.md`).
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -39,8 +39,9 @@ use crate::request::Caller;
 /// ```
 ///
 /// `start_servers()` runs once. The block runs once per case: `servers` is a reference to the
-/// servers, and `case` is the name of the case (`&'static str`). `store` must be empty again, for
-/// example by a namespace that contains `case`. `time` is a reference to an `Elapse`.
+/// servers, and `case` is the name of the case (`&'static str`). `store` must be empty in each
+/// case, so use a namespace that contains `case`, for example. `time` is a reference to an
+/// `Elapse`.
 #[macro_export]
 macro_rules! limit_store_suite {
     ($($setup:tt)*) => {
@@ -65,7 +66,7 @@ macro_rules! limit_store_suite {
     };
 }
 
-/// A request to a token bucket of ten tokens, refilled with one every two seconds.
+/// Returns a request to a token bucket of ten tokens, which gets one token every two seconds.
 fn request(limit: u64) -> LimitRequest<'static> {
     let quota = Quota::new(5, Duration::from_secs(10), 10).expect("a valid quota");
     LimitRequest::new(
@@ -77,8 +78,8 @@ fn request(limit: u64) -> LimitRequest<'static> {
     )
 }
 
-/// A request to a limit of ten tokens with this algorithm: per twenty seconds, or per day for the
-/// fixed window.
+/// Returns a request to a limit of ten tokens with this algorithm. The period is twenty seconds, or
+/// a day for the fixed window.
 fn request_with(algorithm: Algorithm, limit: u64) -> LimitRequest<'static> {
     let quota = match algorithm {
         Algorithm::TokenBucket => Quota::new(5, Duration::from_secs(10), 10),
@@ -103,7 +104,7 @@ const ALGORITHMS: [Algorithm; 4] = [
 ];
 
 async fn acquire(store: &Arc<impl LimitStore>, requests: &[LimitRequest<'_>]) -> Acquired {
-    store.acquire(requests).await.expect("the store answers")
+    store.acquire(requests).await.expect("the store responds")
 }
 
 async fn count_admitted(
@@ -130,7 +131,7 @@ pub async fn b01_a_bucket_admits_its_burst(store: Arc<impl LimitStore>, _: &impl
     );
 }
 
-/// A bucket has one token again after the interval of a token, and not two.
+/// After the interval of a token, a bucket has exactly one token again.
 pub async fn b01_a_token_is_refilled_after_its_interval(
     store: Arc<impl LimitStore>,
     time: &impl Elapse,
@@ -141,8 +142,8 @@ pub async fn b01_a_token_is_refilled_after_its_interval(
     assert_eq!(count_admitted(&store, request(1), 1).await, 0);
 }
 
-/// A leaky bucket queues its burst, each request one interval after the one before. It rejects
-/// requests that would wait longer than their `max_queue_wait`.
+/// A leaky bucket queues its burst, with one interval between two requests. It rejects requests
+/// that would wait longer than their `max_queue_wait`.
 pub async fn b01_a_leaky_bucket_queues_requests(store: Arc<impl LimitStore>, _: &impl Elapse) {
     let request = request_with(Algorithm::LeakyBucket, 1);
     for position in 0..10 {
@@ -162,11 +163,11 @@ pub async fn b01_a_leaky_bucket_queues_requests(store: Arc<impl LimitStore>, _: 
             .is_some_and(|wait| wait <= Duration::from_secs(2))
             && rejected.queue_delay.is_zero()
     );
-    let impatient = LimitRequest {
+    let short_wait = LimitRequest {
         max_queue_wait: Duration::from_secs(3),
         ..request_with(Algorithm::LeakyBucket, 2)
     };
-    assert_eq!(count_admitted(&store, impatient, 5).await, 2);
+    assert_eq!(count_admitted(&store, short_wait, 5).await, 2);
 }
 
 /// A fixed window admits its limit. The next window admits it again.
@@ -185,7 +186,7 @@ pub async fn b01_the_next_fixed_window_admits_the_limit_again(
     }
 }
 
-/// A sliding window admits its limit, and one more request for each that is older than the window.
+/// A sliding window admits its limit. For each request that leaves the window, it admits one more.
 pub async fn b01_a_sliding_window_admits_again_as_requests_leave_it(
     store: Arc<impl LimitStore>,
     time: &impl Elapse,
@@ -206,7 +207,8 @@ pub async fn b01_a_sliding_window_admits_again_as_requests_leave_it(
     assert_eq!(count_admitted(&store, request, 12).await, 4);
 }
 
-/// A rejection by one limit takes no tokens of the others, for each combination of algorithms.
+/// A rejection by one limit takes no tokens of the other limits, for each combination of
+/// algorithms.
 pub async fn b02_limits_of_all_kinds_decide_all_or_nothing(
     store: Arc<impl LimitStore>,
     _: &impl Elapse,
@@ -342,7 +344,7 @@ pub async fn b08_a_cost_of_zero_is_admitted_and_takes_no_tokens(
     }
 }
 
-/// Each caller, address and key has its own bucket, and so has `Everyone`.
+/// Each caller, address and key has its own bucket. `Everyone` also has its own bucket.
 pub async fn b09_each_subject_has_its_own_bucket(store: Arc<impl LimitStore>, _: &impl Elapse) {
     let (alice, bob) = (Caller::new("alice"), Caller::new("bob"));
     let address = |text: &str| LimitSubject::Address(text.parse().expect("an address"));
@@ -406,7 +408,7 @@ pub async fn b17_a_shadow_limit_takes_tokens_and_rejects_no_request(
     assert_eq!(acquire(&store, &[shadow]).await.statuses[0].wait, None);
 }
 
-/// The enforced limits decide, and take their tokens, if a shadow limit is exhausted.
+/// The enforced limits decide, and take their tokens, even if a shadow limit is exhausted.
 pub async fn b17_enforced_limits_decide_if_a_shadow_limit_is_exhausted(
     store: Arc<impl LimitStore>,
     _: &impl Elapse,
@@ -428,7 +430,7 @@ pub async fn b17_enforced_limits_decide_if_a_shadow_limit_is_exhausted(
 }
 
 /// A request that an enforced limit rejects takes no tokens of a shadow limit, in either order of
-/// the two.
+/// the limits.
 pub async fn b17_a_rejected_request_takes_no_tokens_of_a_shadow_limit(
     store: Arc<impl LimitStore>,
     _: &impl Elapse,

@@ -41,7 +41,7 @@ struct Captured {
 pub struct LogLine {
     level: Level,
     fields: Fields,
-    /// The fields of the spans around it, the innermost last.
+    /// The fields of the spans around the line, the innermost last.
     spans: Vec<Fields>,
 }
 
@@ -64,7 +64,7 @@ impl TestLog {
         set_default(self.clone())
     }
 
-    /// The lines that were captured so far.
+    /// Returns the lines that were captured so far.
     pub fn lines(&self) -> Vec<LogLine> {
         self.captured().lines.clone()
     }
@@ -75,17 +75,17 @@ impl TestLog {
 }
 
 impl LogLine {
-    /// The level of the line.
+    /// Returns the level of the line.
     pub const fn level(&self) -> Level {
         self.level
     }
 
-    /// The value of a field as text. The field `message` is the message of the line.
+    /// Returns the value of a field as text. The field `message` is the message of the line.
     pub fn field(&self, name: &str) -> Option<&str> {
         self.fields.field(name)
     }
 
-    /// The value of a field of the innermost span that has it.
+    /// Returns the value of a field of the innermost span that has it.
     pub fn span_field(&self, name: &str) -> Option<&str> {
         self.spans
             .iter()
@@ -132,7 +132,7 @@ impl Visit for Fields {
     }
 }
 
-/// The index of a span. Ids begin with 1, since `tracing` does not allow 0.
+/// Returns the index of a span. Ids begin with 1, because `tracing` does not allow 0.
 fn index(span: &Id) -> usize {
     usize::try_from(span.into_u64() - 1).unwrap_or(usize::MAX)
 }

@@ -15,7 +15,8 @@
 //!
 //! [`TestServer`] serves an API on a free port of the loopback interface. [`Program`] starts a
 //! program as a [`Process`], which a test can pause, terminate and kill. [`Client`] sends requests
-//! to either; [`RawConnection`] sends bytes. [`eventually`] waits until a condition is true.
+//! to a server or process, and [`RawConnection`] sends bytes. [`eventually`] waits until a
+//! condition is true.
 //!
 //! ```
 //! use aplomb::prelude::*;
@@ -73,8 +74,8 @@
 //!
 //! [`FaultyRecords`] and [`FaultyLimits`] fail on demand.
 //!
-//! To test a store of your own, call a macro for each trait that it implements. Each macro defines
-//! one test per rule:
+//! To test your own store, call a macro for each trait that it implements. Each macro defines one
+//! test per rule:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -108,7 +109,7 @@
 //! - `RedisServer`: a Redis server that a test can pause, kill and restart.
 //! - `RedisSentinels` and `RedisCluster`: groups of servers whose primaries can fail over. A
 //!   cluster can also migrate slots.
-//! - `Proxy`: a TCP proxy before a server, which delays or loses data and closes connections.
+//! - `Proxy`: a TCP proxy in front of a server, which delays or loses data and closes connections.
 //!
 //! They need `redis-server` 7 or newer on the `PATH`.
 
@@ -152,7 +153,7 @@ pub use wait::eventually;
 /// [`TestClock`] advances stores that read it, [`RealTime`] sleeps, and the Redis servers of this
 /// module shorten the expiry of their data.
 pub trait Elapse: Send + Sync {
-    /// Lets this much time pass for the store, and returns afterwards.
+    /// Lets this much time pass for the store, and then returns.
     fn elapse(&self, time: Duration) -> BoxFuture<'_, ()>;
 
     /// Returns whether a long time passes quickly. If it does not, the suites skip checks that need

@@ -17,10 +17,10 @@ pub struct ReferenceBucket {
 }
 
 impl ReferenceBucket {
-    /// Takes the cost of the request if the limit admits it at `now`; returns the status of the
+    /// Takes the cost of the request if the limit admits it at `now`. Returns the status of the
     /// limit.
     ///
-    /// `now` must not be before that of an earlier call.
+    /// `now` must not be earlier than in a previous call.
     pub fn acquire(&mut self, request: &LimitRequest<'_>, now: Timestamp) -> LimitStatus {
         let (quota, cost, at) = (request.quota, request.cost, now.as_micros());
         let (remaining, wait, turn) = match quota.algorithm() {
@@ -92,7 +92,8 @@ impl ReferenceBucket {
         self.taken.push((now.as_micros(), cost));
     }
 
-    /// The largest sum of tokens that were admitted within any half-open period of this length.
+    /// Returns the largest sum of tokens that were admitted within any half-open period of this
+    /// length.
     pub fn most_in_any(&self, period: Duration) -> u64 {
         let sum =
             |start: u64| self.sum(|moment| moment >= start && moment < start + micros(period));
@@ -111,8 +112,8 @@ impl ReferenceBucket {
             .sum()
     }
 
-    /// The level of the token bucket, as the microseconds in which it refills that much. It begins
-    /// full.
+    /// Returns the level of the token bucket, as the number of microseconds in which so many tokens
+    /// are refilled. The bucket begins full.
     fn level(&self, quota: Quota, now: u64) -> u64 {
         let (mut level, mut at) = (quota.window(), 0);
         for (moment, cost) in &self.taken {
@@ -122,7 +123,8 @@ impl ReferenceBucket {
         quota.window().min(level + (now - at))
     }
 
-    /// The microseconds until the queue of the leaky bucket is empty. It begins empty.
+    /// Returns the microseconds until the queue of the leaky bucket is empty. The queue begins
+    /// empty.
     fn queue(&self, quota: Quota, now: u64) -> u64 {
         let end = self.taken.iter().fold(0, |end, (moment, cost)| {
             end.max(*moment) + cost * quota.interval()

@@ -51,20 +51,21 @@ impl ShutdownSignals for StopSignal {
     }
 }
 
-/// Shorter than the defaults of [`serve`](crate::serve()), so that a test of a timeout is short. A
-/// test of a loaded machine still reads a head within 5 s, and ends its requests within 10 s.
+/// The timeouts of the server. They are shorter than the defaults of [`serve`](crate::serve()), so
+/// that a test of a timeout is short. On a loaded machine, a test still sends a head within 5 s,
+/// and ends its requests within 10 s.
 const TIMEOUTS: ServerTimeouts = ServerTimeouts {
     head: Duration::from_secs(5),
     grace: Duration::from_secs(10),
 };
 
 impl TestServer {
-    /// Starts to serve the API with this state. It is served until [`stop`](Self::stop) or until
-    /// the `TestServer` is dropped.
+    /// Starts to serve the API with this state. The API is served until [`stop`](Self::stop) or
+    /// until the `TestServer` is dropped.
     ///
     /// # Errors
     ///
-    /// All mistakes that keep the API from starting, as from [`Api::into_router`].
+    /// Returns all errors that keep the API from starting, like [`Api::into_router`].
     pub async fn start<S: Clone + Send + Sync + 'static>(
         api: Api<S>,
         state: S,
@@ -97,23 +98,23 @@ impl TestServer {
         })
     }
 
-    /// The address that the server listens on.
+    /// Returns the address that the server listens on.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// A client of this server.
+    /// Returns a client of this server.
     pub fn client(&self) -> Client {
         Client::new(self.address)
     }
 
-    /// The URL of a path, such as `http://127.0.0.1:49152/v1/orders` for `/v1/orders`.
+    /// Returns the URL of a path, such as `http://127.0.0.1:49152/v1/orders` for `/v1/orders`.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    /// Stops as a service does on SIGTERM; returns `true` if every open request got its response
-    /// within 10 s.
+    /// Stops the server in the same way as SIGTERM stops a service. Returns `true` if every open
+    /// request got its response within 10 s.
     pub async fn stop(self) -> bool {
         // If the send fails, the receiver was dropped, so the server has ended already.
         let _ = self.stop.send(());

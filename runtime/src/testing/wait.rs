@@ -5,7 +5,8 @@ use core::time::Duration;
 use std::thread;
 use std::time::Instant;
 
-/// Waits until a condition is true. It is checked every 5 milliseconds, for up to 20 seconds.
+/// Waits until a condition is true. The condition is checked every 5 milliseconds, for up to 20
+/// seconds.
 ///
 /// `what` describes the condition in the panic message: "timed out after 20s waiting until …".
 ///
@@ -24,8 +25,8 @@ use std::time::Instant;
 ///
 /// # Panics
 ///
-/// If the condition is still false after 20 seconds of real time. The message has the caller's
-/// line.
+/// Panics if the condition is still false after 20 seconds of real time. The message has the
+/// caller's line.
 #[track_caller]
 pub fn eventually<F: AsyncFnMut() -> bool>(
     what: &str,
@@ -33,8 +34,8 @@ pub fn eventually<F: AsyncFnMut() -> bool>(
 ) -> impl Future<Output = ()> {
     let caller = Location::caller();
     async move {
-        // Real time: if a test pauses Tokio's clock, that clock skips the sleeps below, and a
-        // deadline by it would pass at once.
+        // The deadline is in real time. If a test pauses Tokio's clock, that clock skips the sleeps
+        // below, so a deadline on that clock would pass immediately.
         let deadline = Instant::now() + TIMEOUT;
         while !condition().await {
             assert!(
@@ -46,8 +47,8 @@ pub fn eventually<F: AsyncFnMut() -> bool>(
     }
 }
 
-/// Blocks the thread until a condition is true; returns `false` if it is still false after the
-/// limit.
+/// Blocks the thread until a condition is true. Returns `false` if the condition is still false
+/// after the limit.
 pub(super) fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
     while !condition() {
@@ -59,12 +60,12 @@ pub(super) fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool)
     true
 }
 
-/// Longer than a correct program takes on a slow machine, and shorter than the timeout of a test
-/// runner.
+/// The time limit of a wait. It is longer than a correct program takes on a slow machine, and
+/// shorter than the timeout of a test runner.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Short compared with the events that tests wait for, and long enough to use little processor
-/// time.
+/// The pause between two checks. It is short compared with the events that tests wait for, and long
+/// enough to use little processor time.
 const INTERVAL: Duration = Duration::from_millis(5);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Tests of `RedisSentinels` and `RedisCluster`, the groups of Redis servers for tests.
+//! Tests `RedisSentinels` and `RedisCluster`, the groups of Redis servers for tests.
 
 use std::path::Path;
 
@@ -55,7 +55,7 @@ fn a_replica_of_a_cluster_is_promoted() {
 }
 
 #[test]
-fn a_migrated_slot_takes_its_keys_along() {
+fn the_keys_of_a_migrated_slot_are_moved() {
     let cluster = RedisCluster::start();
     let slot = cluster.slot_of("{tag}");
     let from = cluster.owner(slot);

@@ -1,4 +1,4 @@
-//! Tests of the Redis servers for tests, and of the proxy in front of them.
+//! Tests the Redis servers that other tests use, and the proxy in front of them.
 
 mod groups;
 mod proxy;

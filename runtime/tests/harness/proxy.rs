@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
-/// Longer than any step takes on a slow machine.
+/// The time limit of a step. It is longer than any step takes on a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// A delay that is longer than any test.
 const NEVER: Duration = Duration::from_hours(1);
@@ -55,7 +55,7 @@ async fn connect(proxy: &Proxy) -> Client {
     Client::connect(proxy.address()).await
 }
 
-/// The number of clients of the server, without the client that sends this command.
+/// Returns the number of clients of the server, without the client that sends this command.
 fn client_count(server: &RedisServer) -> usize {
     match server.command(&["CLIENT", "LIST"]) {
         Reply::Bytes(list) => {
@@ -137,7 +137,7 @@ async fn delayed_replies_keep_their_order() {
 }
 
 #[tokio::test]
-async fn delayed_requests_are_executed_at_once_and_answered_before_the_connection_ends() {
+async fn requests_are_not_delayed_and_delayed_replies_arrive_before_the_connection_ends() {
     let (server, proxy) = start().await;
     proxy.delay(Duration::from_millis(200));
     let mut client = connect(&proxy).await;
@@ -171,7 +171,7 @@ async fn delayed_replies_can_be_swallowed() {
         server.command(&["EXISTS", "key"]) == Reply::Integer(1)
     })
     .await;
-    // Gives the reply time to reach the proxy. A reply that arrives later is swallowed, too.
+    // The pause lets the reply reach the proxy. A reply that arrives later is also swallowed.
     sleep(Duration::from_millis(50)).await;
     proxy.swallow_replies(true);
     client.expect_end().await;
@@ -189,7 +189,8 @@ async fn a_connection_ends_after_a_lost_reply() {
         .expect("in time")
         .expect("a client");
     proxy.swallow_replies(true);
-    // 32 MiB exceed all socket buffers in between, so the proxy has read some of them.
+    // The reply of 32 MiB is larger than all socket buffers in between, so the proxy has read a
+    // part of it.
     let long = vec![b'x'; 32 << 20];
     timeout(TIMEOUT, replying.write_all(&long))
         .await

@@ -8,7 +8,7 @@ use aplomb::testing::{Program, RedisServer, Reply};
 
 use crate::is_running;
 
-/// Longer than any reply takes on a slow machine.
+/// The time limit of a reply. It is longer than any reply takes on a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn status(text: &str) -> Reply {
@@ -32,7 +32,7 @@ fn setting(server: &RedisServer, name: &str) -> String {
 fn directory(server: &RedisServer) -> PathBuf {
     Path::new(&setting(server, "dir"))
         .parent()
-        .expect("the data has a parent")
+        .expect("the data directory has a parent")
         .to_owned()
 }
 
@@ -41,7 +41,7 @@ fn pid(server: &RedisServer) -> u32 {
 }
 
 #[test]
-fn a_started_server_answers_at_its_url() {
+fn a_started_server_replies_at_its_url() {
     let server = RedisServer::start();
     assert_eq!(server.command(&["PING"]), status("PONG"));
     assert_eq!(
@@ -127,7 +127,7 @@ fn a_server_with_a_password_starts() {
 }
 
 #[test]
-fn a_paused_server_does_not_answer() {
+fn a_paused_server_does_not_reply() {
     let server = RedisServer::start();
     let mut client = TcpStream::connect(server.address()).expect("a listening server");
     server.pause();

@@ -1,5 +1,5 @@
-//! Reads the pages of a list that changes meanwhile: from sorted collections and from `SQLite`, in
-//! every order, in both directions.
+//! Reads the pages of a list that changes during the reads. The rows come from sorted collections
+//! and from `SQLite`, in every order and in both directions.
 
 mod table;
 
@@ -57,7 +57,7 @@ orders! {
 #[derive(Debug, Clone)]
 struct Step {
     limit: u32,
-    /// Rows by number. `true` inserts the row, `false` deletes it.
+    /// The changed rows. `true` inserts the row, `false` deletes it.
     changes: Vec<(Row, bool)>,
 }
 
@@ -133,8 +133,8 @@ fn permanent_rows_of<K: Order>(page: &Page<Row>) -> Result<Vec<Row>, TestCaseErr
         .collect())
 }
 
-/// Checks in an unchanged list that the previous page of each page is the one before, and that the
-/// next page of that is the page itself.
+/// Checks, in a list that does not change, that each page leads back to the page before it. From
+/// there, the next page must be the same page again.
 async fn forward_and_back<K: Order>(rows: &[Row], limit: u32) -> TestCaseResult {
     let mut table = Table::new(rows).await;
     let mut page = read::<K>(&mut table, None, limit).await;
@@ -163,7 +163,7 @@ fn row(id: impl Strategy<Value = i64>) -> impl Strategy<Value = Row> {
     )
 }
 
-/// Permanent rows have even numbers, and temporary ones odd numbers.
+/// Generates permanent rows, which have even numbers. Temporary rows have odd numbers.
 fn permanent_rows() -> impl Strategy<Value = Vec<Row>> {
     prop::collection::btree_map(-20_i64..20, row(Just(0)), 0..20).prop_map(|rows| {
         rows.into_iter()
@@ -208,12 +208,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn d07_rows_present_throughout_appear_exactly_once_in_either_direction(permanent in permanent_rows(), steps in steps()) {
+    fn d07_permanent_rows_appear_exactly_once_in_either_direction(permanent in permanent_rows(), steps in steps()) {
         in_every_order!(read_both_directions(&permanent, &steps));
     }
 
     #[test]
-    fn d05_pages_read_backward_are_the_same(rows in permanent_rows(), limit in 1_u32..6) {
+    fn d05_pages_are_the_same_when_read_backward(rows in permanent_rows(), limit in 1_u32..6) {
         in_every_order!(forward_and_back(&rows, limit));
     }
 }

@@ -107,7 +107,7 @@ impl Table {
         page.in_map(&map).map(|(_, row)| (*row).clone()).collect()
     }
 
-    /// Reads a page with each way to write the query in turn.
+    /// Reads a page. Successive calls write the query in different ways.
     pub(crate) async fn in_sqlite<K: CursorKey>(&mut self, page: &Bidirectional<K>) -> Vec<Row> {
         self.queries += 1;
         let placeholders = match self.queries % 4 {

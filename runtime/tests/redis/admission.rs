@@ -1,5 +1,5 @@
-//! Limits and `begin` in one trip: with cut connections, and with servers that are full, paused or
-//! damaged.
+//! Tests limits and `begin` in one round trip: with cut connections, and with servers that are
+//! full, paused or damaged.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::damage::single_key;
 
 const LEASE: Duration = Duration::from_secs(30);
 
-/// A limit of one token per hour.
+/// Returns a request to a limit of one token per hour.
 fn one_per_hour() -> LimitRequest<'static> {
     let quota = Quota::new(1, Duration::from_hours(1), 1).expect("a valid quota");
     LimitRequest {
@@ -41,7 +41,7 @@ async fn admitted(
 }
 
 #[tokio::test]
-async fn b05_limits_and_begin_take_one_trip() {
+async fn b05_limits_and_begin_take_one_round_trip() {
     let (server, proxy, store) = store_behind_proxy().await;
     server.flush_scripts();
     for (sent, begun) in [(2, BeginOutcome::Started), (1, BeginOutcome::InFlight)] {
@@ -97,14 +97,14 @@ async fn b02_an_admission_that_was_cut_off_and_is_rejected_when_repeated_is_ambi
     assert_eq!(
         store.begin(&begin()).await,
         Ok(BeginOutcome::InFlight),
-        "the cut admission has begun a run"
+        "the admission that was cut off has begun a run"
     );
     store.abort(run.lease(), LEASE).await.expect("a reply");
     assert_eq!(store.begin(&begin()).await, Ok(BeginOutcome::Started));
 }
 
-/// Sends an admission, and cuts the connection after the server has executed it and before the
-/// reply arrives.
+/// Sends an admission. Cuts the connection after the server has executed it, but before the reply
+/// arrives.
 async fn admit_and_cut(
     server: &RedisServer,
     proxy: &aplomb::testing::Proxy,
@@ -112,7 +112,7 @@ async fn admit_and_cut(
     request: LimitRequest<'static>,
     run: &Begin,
 ) -> Result<Admission, StoreError> {
-    // Sends the script to the server first. Otherwise the call is two requests.
+    // The server caches the script in this call. Otherwise the next call would be two requests.
     store.admit(&[], &begin()).await.expect("a reply");
     server.flush_all();
     proxy.delay(Duration::from_secs(5));
@@ -157,7 +157,7 @@ async fn a08_an_admission_executed_late_by_a_paused_server_can_be_aborted() {
 async fn a23_without_a_server_no_admission_is_sent() {
     let (server, _proxy, store) = store_behind_proxy().await;
     server.kill();
-    // The first call may still use the connection that breaks.
+    // The result is not checked, because the first call may still use the connection that breaks.
     let _ = store.admit(&[limit_request()], &begin()).await;
     assert!(is_unsent(&store.admit(&[limit_request()], &begin()).await));
     server.restart();
@@ -308,13 +308,13 @@ async fn admit_one(store: &RedisStore, bursts: [u64; 2], key: u8, both: bool) ->
         .expect("a reply")
 }
 
-/// Checks for concurrent requests in any order that a key runs once, that a limit admits at most
+/// Sends concurrent requests in any order. Checks that a key runs once, that a limit admits at most
 /// its burst, and that a key without an admitted request has no record.
 #[test]
 fn b02_concurrent_admissions_run_each_key_once_and_stay_within_the_bursts() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let server = RedisServer::start();
-    let stores = || async { Arc::new(crate::patient_store_at(&server.url()).await) };
+    let stores = || async { Arc::new(crate::store_at_with_long_timeout(&server.url()).await) };
     let stores = runtime.block_on(async { [stores().await, stores().await] });
     let strategy = (
         [1_u64..12, 1_u64..12],

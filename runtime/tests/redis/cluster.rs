@@ -1,5 +1,5 @@
-//! The Redis store on a cluster: with nodes that fail, slots that move, and requests that need
-//! several slots.
+//! Tests the Redis store on a cluster, with nodes that fail, slots that move, and requests that
+//! need several slots.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ mod records {
 
 const LEASE: Duration = Duration::from_secs(30);
 
-/// The slot of all keys of a caller.
+/// Returns the slot of all keys of a caller.
 fn slot_of(cluster: &RedisCluster, caller: [u8; 16]) -> u16 {
     cluster.slot_of(&record_key(caller, [0; 16]))
 }
@@ -60,7 +60,7 @@ fn caller_per_node(cluster: &RedisCluster) -> Vec<[u8; 16]> {
     callers
 }
 
-/// A limit that refills one token per hour, so none during a test.
+/// Returns a request to a limit that gets one token per hour, so it gets no token during a test.
 fn limit_request(limit: u64, burst: u64) -> LimitRequest<'static> {
     let quota = Quota::new(1, Duration::from_hours(1), burst).expect("a valid quota");
     LimitRequest::new(
@@ -84,7 +84,7 @@ async fn remaining(store: &RedisStore, request: LimitRequest<'_>) -> u64 {
         .remaining
 }
 
-/// The key of a bucket from which tokens were taken.
+/// Returns the key of a bucket from which tokens were taken.
 fn bucket_key(cluster: &RedisCluster, request: LimitRequest<'_>) -> String {
     let pattern = format!(
         "ap1:test:*:l:{}",
@@ -130,7 +130,7 @@ async fn limits_on_two_nodes<'a>(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a25_during_a_failover_of_one_node_the_other_nodes_answer() {
+async fn a25_during_a_failover_of_one_node_the_other_nodes_respond() {
     let cluster = RedisCluster::start();
     let store = store_at(&cluster.url()).await;
     let callers = caller_per_node(&cluster);
@@ -204,7 +204,7 @@ async fn b05_moving_slots_under_load_causes_no_errors() {
                 let mut admitted = 0;
                 for _ in 0..100 {
                     admitted += u64::from(acquire(&store, &[bucket]).await.admitted);
-                    // Spreads the calls over the migrations.
+                    // The pause spreads the calls over the migrations.
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 admitted
@@ -267,7 +267,7 @@ async fn b05_calls_follow_the_keys_of_a_migrating_slot() {
 #[tokio::test(flavor = "multi_thread")]
 async fn b05_a_begin_in_a_migrating_slot_waits_and_is_not_ambiguous() {
     let cluster = RedisCluster::start();
-    let (patient_store, impatient_store) = (
+    let (long_timeout_store, short_timeout_store) = (
         store_in_namespace(&cluster.url(), "test").await,
         store_at(&cluster.url()).await,
     );
@@ -280,25 +280,25 @@ async fn b05_a_begin_in_a_migrating_slot_waits_and_is_not_ambiguous() {
         .expect("another primary");
     let migration = cluster.begin_migration(slot, to);
     let late = begin_of(RecordKey::new([1; 16], [1; 16]));
-    let rejected = impatient_store.begin(&late).await;
+    let rejected = short_timeout_store.begin(&late).await;
     assert!(
-        matches!(rejected, Err(StoreError::Unreachable(_))),
-        "the call must fail unsent: {rejected:?}"
+        matches!(rejected, Err(StoreError::NotExecuted(_))),
+        "the call must fail without being sent: {rejected:?}"
     );
     let waiting = tokio::spawn({
         let late = late.clone();
-        async move { patient_store.begin(&late).await }
+        async move { long_timeout_store.begin(&late).await }
     });
     block_in_place(|| migration.end());
     assert_eq!(waiting.await.expect("no panic"), Ok(BeginOutcome::Started));
     assert_eq!(
-        impatient_store.complete(&completion(&late)).await,
+        short_timeout_store.complete(&completion(&late)).await,
         Ok(CompleteOutcome::Written)
     );
 }
 
 #[tokio::test]
-async fn b05_every_node_is_sent_the_scripts_that_it_lacks() {
+async fn b05_every_node_gets_the_scripts_that_it_lacks() {
     let cluster = RedisCluster::start();
     let store = store_in_namespace(&cluster.url(), "test").await;
     for caller in caller_per_node(&cluster) {
@@ -313,7 +313,7 @@ async fn b05_every_node_is_sent_the_scripts_that_it_lacks() {
     }
 }
 
-/// The number of scripts that a node has executed since its statistics were reset.
+/// Returns the number of scripts that a node has executed since its statistics were reset.
 fn count_scripts(node: &RedisServer) -> usize {
     let Reply::Bytes(stats) = node.command(&["INFO", "commandstats"]) else {
         panic!("no information")
@@ -334,7 +334,7 @@ fn count_scripts(node: &RedisServer) -> usize {
 }
 
 #[tokio::test]
-async fn b05_limits_are_one_call_per_slot() {
+async fn b05_limits_take_one_call_per_slot() {
     let cluster = RedisCluster::start();
     let store = store_in_namespace(&cluster.url(), "test").await;
     let ([first, second], _) = limits_on_two_nodes(&cluster, &store, [10, 10]).await;
@@ -374,12 +374,13 @@ async fn b02_concurrent_requests_for_limits_in_several_slots_take_all_tokens_or_
     for task in tasks {
         admitted += task.await.expect("no panic");
     }
-    // A request may have been rejected because a concurrent one had not given its tokens back yet.
+    // A request may have been rejected because a concurrent request had not given its tokens back
+    // yet.
     while acquire(&store, &[first, second]).await.admitted {
         admitted += 1;
     }
     assert_eq!(admitted, 30, "the burst of the tighter limit");
-    // Tokens that were given back between two other calls may lack the refill of that time.
+    // If tokens are given back between two other calls, the refill during that time may be missing.
     let remaining = (
         remaining(&store, first).await,
         remaining(&store, second).await,
@@ -425,7 +426,7 @@ async fn b02_every_algorithm_gives_back_tokens_if_another_slot_rejects() {
             );
         }
         assert_eq!(remaining(&store, request).await, 7, "{number}");
-        // The algorithms store different types, so the next one needs an empty key.
+        // The algorithms store different types, so the next algorithm needs an empty key.
         let key = bucket_key(&cluster, request);
         cluster.owner(cluster.slot_of(&key)).command(&["DEL", &key]);
     }
@@ -491,7 +492,7 @@ async fn b02_tokens_of_a_cancelled_request_are_given_back() {
     panic!("every attempt was too slow on this machine");
 }
 
-/// The attempts at a pause that is short enough for [`Pause::was_brief`].
+/// The maximum number of attempts to make a pause that is short enough for [`Pause::was_brief`].
 const ATTEMPTS: u32 = 20;
 
 /// A paused node, and the time at which it was paused.

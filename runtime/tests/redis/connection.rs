@@ -1,4 +1,4 @@
-//! Connections that are slow, cut, silent or refused, and servers that restart.
+//! Tests connections that are slow, cut, silent or refused, and servers that restart.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -66,11 +66,11 @@ pub(crate) async fn store_behind_proxy() -> (RedisServer, Proxy, RedisStore) {
     (server, proxy, store)
 }
 
-/// Like [`store_behind_proxy`], with a timeout of ten seconds for a slow machine.
+/// Does the same as [`store_behind_proxy`], with a timeout of ten seconds for a slow machine.
 pub(crate) async fn patient_store_behind_proxy() -> (RedisServer, Proxy, RedisStore) {
     let server = RedisServer::start();
     let proxy = Proxy::start(server.address()).await;
-    let store = crate::patient_store_at(&proxy.url()).await;
+    let store = crate::store_at_with_long_timeout(&proxy.url()).await;
     (server, proxy, store)
 }
 
@@ -80,16 +80,16 @@ pub(crate) async fn until_available(store: &RedisStore) {
     eventually("the store is available again", is_back).await;
 }
 
-pub(crate) fn is_ambiguous<T: core::fmt::Debug>(answer: &Result<T, StoreError>) -> bool {
-    matches!(answer, Err(error) if error.is_ambiguous())
+pub(crate) fn is_ambiguous<T: core::fmt::Debug>(result: &Result<T, StoreError>) -> bool {
+    matches!(result, Err(error) if error.is_ambiguous())
 }
 
-pub(crate) fn is_unsent<T: core::fmt::Debug>(answer: &Result<T, StoreError>) -> bool {
-    matches!(answer, Err(StoreError::Unreachable(_)))
+pub(crate) fn is_unsent<T: core::fmt::Debug>(result: &Result<T, StoreError>) -> bool {
+    matches!(result, Err(StoreError::NotExecuted(_)))
 }
 
 #[tokio::test]
-async fn every_operation_takes_one_trip() {
+async fn every_operation_takes_one_round_trip() {
     let (server, proxy, store) = store_behind_proxy().await;
     let begin = begin();
     server.flush_scripts();
@@ -226,7 +226,8 @@ async fn a_connection_closed_while_idle_is_replaced_without_an_error() {
 async fn cancelled_calls_detect_a_silent_connection() {
     let (_server, proxy, store) = store_behind_proxy().await;
     proxy.swallow_requests(true);
-    // Eight calls last for two seconds. A connection may be silent for one.
+    // Eight calls take two seconds together. The store checks a connection after one second without
+    // a reply.
     for _ in 0..8 {
         let cancelled = tokio::time::timeout(
             Duration::from_millis(250),
@@ -278,14 +279,15 @@ async fn a08_a_begin_sent_twice_does_not_start_after_its_abort() {
     let (server, _proxy, store) = store_behind_proxy().await;
     let repeated = begin();
     assert_eq!(store.begin(&repeated).await, Ok(BeginOutcome::Started));
-    // The abort after a rejection passes zero, because its `begin` was answered.
+    // The caller has received the result of `begin`, so it passes a marker duration of zero, as
+    // after a rejection.
     store
         .abort(lease(&repeated), Duration::ZERO)
         .await
         .expect("a reply");
     assert_eq!(store.begin(&repeated).await, Ok(BeginOutcome::Aborted));
-    // The pattern contains the caller, because the self-test at start leaves the marker of another
-    // caller.
+    // The pattern contains the caller, because the self-test at start has left a marker under
+    // another caller.
     let marker = crate::damage::single_key(&server, "*:{AQEBAQEBAQEBAQEBAQEBAQ}:a:*");
     let remaining = server.command(&["PTTL", &marker]);
     assert!(
@@ -326,12 +328,13 @@ fn a_connection_attempt_lost_with_its_runtime_is_repeated() {
     let first = runtime();
     let store = first.block_on(crate::store_at(&server.url()));
     server.kill();
-    // Repeats calls until one fails unsent: after the first failed attempt, calls do not wait for
-    // the next one.
+    // Calls the store until a call fails without being sent. From then on, calls do not wait for
+    // the next connection attempt.
     first.block_on(async { while !is_unsent(&store.begin(&begin()).await) {} });
     server.restart();
     server.pause();
-    // Waits out the delay after the failed attempt, so that the next call starts a new one.
+    // Waits until the delay after the failed attempt has passed, so that the next call starts a new
+    // attempt.
     std::thread::sleep(Duration::from_secs(1));
     assert!(
         is_unsent(&first.block_on(store.begin(&begin()))),
@@ -369,10 +372,10 @@ async fn a_slow_connection_is_kept() {
 }
 
 #[tokio::test]
-async fn a23_without_a_server_calls_fail_unsent_and_fast() {
+async fn a23_without_a_server_calls_fail_quickly_and_are_not_sent() {
     let (server, _proxy, store) = store_behind_proxy().await;
     server.kill();
-    // The first call may still use the connection that breaks.
+    // The result is not checked, because the first call may still use the connection that breaks.
     let _ = store.begin(&begin()).await;
     let started = Instant::now();
     for _ in 0..20 {
@@ -390,7 +393,7 @@ async fn a17_a_completion_waits_for_the_connection() {
     let first = begin();
     store.begin(&first).await.expect("a reply");
     server.kill();
-    // Each failed attempt lengthens the delay before the next one.
+    // Each failed attempt makes the delay before the next attempt longer.
     for _ in 0..5 {
         let _ = store.begin(&begin()).await;
     }
@@ -438,7 +441,7 @@ async fn a12_lease_renewals_have_a_separate_connection() {
 #[tokio::test]
 async fn a12_many_leases_are_renewed_together() {
     let (_server, proxy, store) = store_behind_proxy().await;
-    // 300 leases are more than one call contains.
+    // One call renews at most 256 leases, so 300 leases need two calls.
     let runs: Vec<_> = (0..300_u128)
         .map(|number| begin_of(number.to_be_bytes()))
         .collect();
@@ -500,8 +503,8 @@ async fn concurrent_begins_at_four_instances_start_one_run() {
 async fn the_configured_timeout_is_applied() {
     let server = RedisServer::start();
     let config = RedisConfig::new(&server.url()).expect("a valid URL");
-    let impatient = config.clone().with_timeout(Duration::from_millis(200));
-    let store = RedisStore::connect(&impatient, "test")
+    let short_timeout = config.clone().with_timeout(Duration::from_millis(200));
+    let store = RedisStore::connect(&short_timeout, "test")
         .await
         .expect("a usable server");
     server.pause();

@@ -1,5 +1,5 @@
-//! Values of another format under the store's keys: errors name the key, and the value is left
-//! unchanged.
+//! Tests values of another format at the store's keys. Each error must name the key, and the value
+//! must not change.
 
 use core::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::connection::{begin, completion, lease, limit_request};
 
 const TTL: Duration = Duration::from_hours(24);
 
-/// A store with one key.
+/// A store with one record, and the Redis key of this record.
 struct StoreWithRecord {
     server: RedisServer,
     store: RedisStore,
@@ -37,7 +37,7 @@ impl StoreWithRecord {
         self.server.command(&["DUMP", &self.key])
     }
 
-    /// Checks that every operation fails with the key in its error and changes nothing.
+    /// Checks that every operation fails with the key in its error, and does not change the value.
     async fn assert_every_operation_fails(&self, what: &str) {
         let (before, request) = (self.value(), begin());
         let assert_names_key = |error: StoreError| match error {
@@ -229,7 +229,7 @@ async fn a_record_without_expiry_is_unknown() {
 async fn unreadable_buckets_are_errors_and_affect_no_shadow_limit() {
     let server = RedisServer::start();
     let store = crate::store_at(&server.url()).await;
-    // Removes the keys of the self-test.
+    // Removes the keys that the self-test at start has left.
     server.flush_all();
     store.acquire(&[limit_request()]).await.expect("a reply");
     let key = single_key(&server, "*:l:*");

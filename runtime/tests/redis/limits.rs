@@ -1,4 +1,4 @@
-//! The algorithms of rate limits on a server with a simulated clock.
+//! Tests the algorithms of rate limits on a server with a simulated clock.
 
 use core::cell::Cell;
 use core::time::Duration;
@@ -13,7 +13,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tokio::runtime::Runtime;
 
-/// The server's own clock expires keys, so a period has to be much longer than a test.
+/// The period of the limits. It must be much longer than a test, because keys expire by the
+/// server's own clock.
 const PERIOD: Duration = Duration::from_secs(1_000);
 
 /// A store on its own server, and the simulated clock.
@@ -27,7 +28,7 @@ struct TimedStore {
 impl TimedStore {
     fn new() -> Self {
         let (runtime, server) = (Runtime::new().expect("a runtime"), RedisServer::start());
-        let store = runtime.block_on(crate::patient_store_at(&server.url()));
+        let store = runtime.block_on(crate::store_at_with_long_timeout(&server.url()));
         let store = store.__timed_by("test:seconds", "test:micros");
         Self {
             runtime,
@@ -50,7 +51,7 @@ impl TimedStore {
         assert_eq!(set, Reply::Status(String::from("OK")));
         self.runtime
             .block_on(self.store.acquire(requests))
-            .expect("the store answers")
+            .expect("the store responds")
     }
 
     fn acquire_one(&self, request: LimitRequest<'_>) -> LimitStatus {
@@ -91,7 +92,7 @@ const ALGORITHMS: [Algorithm; 4] = [
     Algorithm::SlidingWindow,
 ];
 
-/// Compares the scripts, for any arrivals and costs, with a reference that keeps a list of all
+/// Compares the scripts, for any arrivals and costs, with a reference that stores a list of all
 /// admitted requests.
 #[test]
 fn b01_every_algorithm_agrees_with_a_list_of_admitted_requests() {
@@ -134,7 +135,7 @@ fn b01_every_algorithm_agrees_with_a_list_of_admitted_requests() {
     result.expect("the store agrees with the reference");
 }
 
-/// Compares the decision over four limits of different kinds with four references.
+/// Compares the decision of four limits of different kinds with four references.
 #[test]
 fn b02_limits_of_all_kinds_decide_all_or_nothing() {
     let store = TimedStore::new();
@@ -182,10 +183,10 @@ fn b02_limits_of_all_kinds_decide_all_or_nothing() {
     result.expect("the store agrees with the reference");
 }
 
-/// A server whose clock was set back rejects for at most one refill, and admits no additional
-/// requests.
+/// After its clock was set back, a server rejects for at most one refill period, and admits no
+/// additional requests.
 #[test]
-fn b04_a_clock_that_steps_back_gives_no_tokens_and_recovers_within_one_period() {
+fn b04_a_clock_that_steps_back_adds_no_tokens_and_limits_recover_within_one_period() {
     let store = TimedStore::new();
     for (limit, algorithm) in (1..).zip(ALGORITHMS) {
         let request = limit_request(limit, quota(algorithm, 10, 10));
@@ -205,9 +206,9 @@ fn b04_a_clock_that_steps_back_gives_no_tokens_and_recovers_within_one_period() 
     }
 }
 
-/// While operators lower a limit, some instances have the old limit and some the new one.
+/// While operators lower a limit, some instances have the old limit, and others have the new one.
 #[test]
-fn b01_a_lowered_window_gives_nothing_back_to_instances_with_the_old_limit() {
+fn b01_instances_with_the_old_limit_get_no_tokens_back_after_a_window_is_lowered() {
     let store = TimedStore::new();
     for algorithm in [Algorithm::FixedWindow, Algorithm::SlidingWindow] {
         let [old, new] = [100, 10].map(|permits| limit_request(1, quota(algorithm, permits, 1)));
@@ -226,7 +227,7 @@ fn b01_a_lowered_window_gives_nothing_back_to_instances_with_the_old_limit() {
     }
 }
 
-/// A damaged log: each of its entries counts for at most one period, and the call does not fail.
+/// Each entry of a damaged log counts for at most one period, and the call does not fail.
 #[test]
 fn b16_a_damaged_log_rejects_for_at_most_one_period() {
     let store = TimedStore::new();
@@ -261,7 +262,7 @@ fn b16_a_damaged_log_rejects_for_at_most_one_period() {
     }
 }
 
-/// Every key of an algorithm has an expiry.
+/// Checks that every key of an algorithm has an expiry.
 #[test]
 fn b04_every_bucket_expires() {
     let store = TimedStore::new();
@@ -284,7 +285,7 @@ fn b04_every_bucket_expires() {
     }
 }
 
-/// One request takes the whole log of the largest size.
+/// Takes the tokens of a log of the maximum size in one request.
 #[test]
 fn b01_the_longest_log_fits() {
     let store = TimedStore::new();

@@ -1,4 +1,5 @@
-//! Clients that send requests with keys continuously, and their results.
+//! Clients that continuously send requests with idempotency keys, and the results of these
+//! requests.
 
 use core::time::Duration;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +20,7 @@ const LEASE: Duration = Duration::from_secs(30);
 const TTL: Duration = Duration::from_hours(24);
 
 /// One client for each of several callers. A client sends one request after another, each with a
-/// new key, and repeats it until the store answers.
+/// new key, and repeats a request until the store responds.
 #[derive(Debug)]
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
@@ -60,7 +61,7 @@ impl Load {
         }
     }
 
-    /// The results of this caller up to now.
+    /// Returns the results of this caller up to now.
     pub(crate) fn log(&self, caller: usize) -> CallerLog {
         self.logs[caller]
             .lock()
@@ -111,19 +112,19 @@ impl Client {
 
     async fn request(&self, key: RecordKey) {
         let run = begin_of(key);
-        let outcome = self.retry_until_answered(|| self.store.begin(&run)).await;
+        let outcome = self.retry_until_response(|| self.store.begin(&run)).await;
         assert_eq!(outcome, BeginOutcome::Started, "the key is new");
         let completion = completion(&run);
         let completed = self
-            .retry_until_answered(|| self.store.complete(&completion))
+            .retry_until_response(|| self.store.complete(&completion))
             .await;
         assert_eq!(completed, CompleteOutcome::Written);
     }
 
-    async fn retry_until_answered<'a, T: Unpin>(&self, call: impl Fn() -> StoreFuture<'a, T>) -> T {
+    async fn retry_until_response<'a, T: Unpin>(&self, call: impl Fn() -> StoreFuture<'a, T>) -> T {
         loop {
             match call().await {
-                Ok(answer) => return answer,
+                Ok(reply) => return reply,
                 Err(error) => {
                     self.log
                         .lock()
@@ -138,7 +139,7 @@ impl Client {
     }
 }
 
-/// The Redis key of the record with this caller and name.
+/// Returns the Redis key of the record with this caller and name.
 pub(crate) fn record_key(caller: [u8; 16], name: [u8; 16]) -> String {
     format!(
         "ap1:test:{{{}}}:i:{}",
@@ -147,7 +148,7 @@ pub(crate) fn record_key(caller: [u8; 16], name: [u8; 16]) -> String {
     )
 }
 
-/// A begin with this key.
+/// Returns a begin with this key.
 pub(crate) fn begin_of(key: RecordKey) -> Begin {
     Begin::new(
         key,
@@ -165,7 +166,7 @@ pub(crate) fn completion(run: &Begin) -> Complete {
     Complete::new(run.lease(), run.fingerprint, Outcome::Response(stored), TTL)
 }
 
-/// Retries each of these keys, and checks that the store replays it.
+/// Retries each of these keys, and checks that the store replays its response.
 pub(crate) async fn expect_replays(store: &RedisStore, keys: &[RecordKey]) {
     for key in keys {
         let outcome = store.begin(&begin_of(*key)).await;
@@ -187,7 +188,7 @@ pub(crate) fn retry_forever(store: &RedisStore, keys: Vec<RecordKey>) -> JoinHan
                 Err(error) => assert!(error.is_outage(), "{key}: {error}"),
                 other => panic!("{key}: {other:?}"),
             }
-            // Leaves most of the machine to the load.
+            // The pause leaves most of the machine to the load.
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     })

@@ -1,4 +1,4 @@
-//! The Redis store: the suites of every store, and the faults of a remote server.
+//! Tests the Redis store with the suites of every store, and with the faults of a remote server.
 
 mod admission;
 mod cluster;
@@ -22,12 +22,13 @@ async fn store_at(url: &str) -> RedisStore {
         .expect("a usable server")
 }
 
-/// Like [`store_at`], with a timeout of ten seconds for a slow machine.
-async fn patient_store_at(url: &str) -> RedisStore {
+/// Does the same as [`store_at`], with a timeout of ten seconds for a slow machine.
+async fn store_at_with_long_timeout(url: &str) -> RedisStore {
     store_in_namespace(url, "test").await
 }
 
-/// The bytes of `INFO` that the proxy has to rewrite so that the server reports an old version.
+/// Returns the bytes of `INFO` that the proxy must rewrite so that the server reports an old
+/// version, and their replacement.
 fn old_version_rewrite(server: &RedisServer) -> (&'static [u8], &'static [u8]) {
     let Reply::Bytes(info) = server.command(&["INFO", "server"]) else {
         panic!("no information")
@@ -45,7 +46,7 @@ fn old_version_rewrite(server: &RedisServer) -> (&'static [u8], &'static [u8]) {
     }
 }
 
-/// Like [`patient_store_at`], with the keys of this namespace.
+/// Does the same as [`patient_store_at`], with the keys of this namespace.
 async fn store_in_namespace(url: &str, namespace: &str) -> RedisStore {
     let config = RedisConfig::new(url)
         .expect("a valid URL")
@@ -55,7 +56,7 @@ async fn store_in_namespace(url: &str, namespace: &str) -> RedisStore {
         .expect("usable servers")
 }
 
-/// The namespace of a case of a suite.
+/// Returns the namespace of a case of a suite.
 fn namespace(case: &str) -> String {
     case.replace('_', "-").chars().take(64).collect()
 }

@@ -1,4 +1,4 @@
-//! The Redis store behind sentinels.
+//! Tests the Redis store behind sentinels.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ mod records {
     });
 }
 
-async fn until_it_answers(store: &RedisStore) {
+async fn until_it_responds(store: &RedisStore) {
     eventually("the store is available again", async || {
         store.acquire(&[limit_request()]).await.is_ok()
     })
@@ -107,7 +107,7 @@ async fn b04_replicated_tokens_stay_taken_after_a_failover() {
     block_in_place(|| servers.until_all_replicated());
     servers.primary().kill();
     block_in_place(|| servers.until_failed_over(before));
-    until_it_answers(&store).await;
+    until_it_responds(&store).await;
     for request in requests {
         let mut admitted = 0;
         while store
@@ -152,7 +152,7 @@ async fn a25_records_that_were_not_replicated_are_lost_in_a_failover() {
     let before = servers.primary().address();
     servers.primary().kill();
     block_in_place(|| servers.until_failed_over(before));
-    until_it_answers(&store).await;
+    until_it_responds(&store).await;
     expect_replays(&store, &[stored.key]).await;
     assert_eq!(
         store.begin(&begin_of(lost.key)).await,
@@ -162,7 +162,7 @@ async fn a25_records_that_were_not_replicated_are_lost_in_a_failover() {
     assert_eq!(
         store.complete(&completion(&lost)).await,
         Ok(CompleteOutcome::Lost(BeginOutcome::InFlight)),
-        "the first run learns that it lost its record"
+        "the first run gets the state of the record that replaced its own"
     );
 }
 
@@ -179,8 +179,8 @@ async fn a25_a_primary_that_requires_replicas_rejects_writes_without_them() {
         .begin(&begin_of(RecordKey::new([1; 16], [2; 16])))
         .await;
     assert!(
-        matches!(rejected, Err(StoreError::Unreachable(_))),
-        "the call must fail unsent: {rejected:?}"
+        matches!(rejected, Err(StoreError::NotExecuted(_))),
+        "the call must fail without being sent: {rejected:?}"
     );
     assert!(
         store
@@ -191,7 +191,7 @@ async fn a25_a_primary_that_requires_replicas_rejects_writes_without_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a25_a_demoted_primary_is_abandoned_for_the_promoted_one() {
+async fn a25_the_store_changes_from_a_demoted_primary_to_the_promoted_one() {
     let servers = RedisSentinels::start();
     let store = store_at(&servers.url()).await;
     let load = Load::start(&store, &CALLERS);
@@ -226,14 +226,14 @@ async fn a25_a_demoted_primary_is_abandoned_for_the_promoted_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_paused_primary_is_abandoned_for_the_promoted_one() {
+async fn the_store_changes_from_a_paused_primary_to_the_promoted_one() {
     let servers = RedisSentinels::start();
     let store = store_at(&servers.url()).await;
     let before = servers.primary().address();
     block_in_place(|| servers.until_all_replicated());
     servers.primary().pause();
     block_in_place(|| servers.until_failed_over(before));
-    until_it_answers(&store).await;
+    until_it_responds(&store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

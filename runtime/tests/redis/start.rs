@@ -1,4 +1,4 @@
-//! Each defect of a server is reported at start, in one line.
+//! Tests that each problem of a server is reported at start, in one line.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;

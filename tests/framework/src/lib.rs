@@ -1,12 +1,12 @@
-//! A crate that re-exports `aplomb`, and a macro of its own that makes an endpoint.
+//! A crate that re-exports `aplomb`, and that defines a macro that declares an endpoint.
 
 pub use aplomb;
 
-/// Makes the endpoint `/health` in a crate that need not depend on `aplomb`.
+/// Declares the endpoint `/health` in a crate that need not depend on `aplomb`.
 #[macro_export]
 macro_rules! health {
     ($name:ident) => {
-        /// Is up.
+        /// Reports that the service is up.
         #[$crate::aplomb::endpoint(get = "/health", public, crate = $crate::aplomb)]
         pub async fn $name() -> &'static str {
             "up"

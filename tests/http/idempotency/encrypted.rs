@@ -17,13 +17,13 @@ fn keys(id: &str, byte: u8) -> EncryptionKeys {
     EncryptionKeys::new(id, [byte; 32]).expect("a valid id")
 }
 
-/// A further instance of the service.
+/// Another instance of the service.
 struct Instance {
     client: Client,
     _server: TestServer,
 }
 
-/// Starts a further instance of the service, with other settings.
+/// Starts another instance of the service, with other settings.
 async fn instance(service: &TestService, adjust: impl FnOnce(Api<App>) -> Api<App>) -> Instance {
     let api = adjust(service.configure(Api::new("test", routes())));
     let server = TestServer::start(api, service.app.clone())
@@ -52,7 +52,7 @@ async fn a26_a_replay_of_an_encrypted_response_equals_the_first_response() {
             "{field}"
         );
     }
-    order(&service.client, "k", WELL)
+    order(&service.client, "k", VALID_ORDER)
         .send()
         .await
         .problem(422, "IDEMPOTENCY_KEY_REUSED");
@@ -107,7 +107,7 @@ async fn a26_without_its_encryption_key_a_retry_is_a_503_and_no_handler_runs() {
             assert_eq!(reply.problem(503, "STORE_UNAVAILABLE")["retryable"], true);
             assert!(reply.header_number("retry-after") >= 1);
         }
-        order(&instance.client, "k", WELL)
+        order(&instance.client, "k", VALID_ORDER)
             .send()
             .await
             .problem(422, "IDEMPOTENCY_KEY_REUSED");
@@ -142,8 +142,8 @@ async fn a26_encrypted_responses_survive_a_change_of_the_secret() {
     assert_eq!(service.app.effects(), 1);
 }
 
-/// Starts a run whose lease lapses, and then another run under the same key. Returns their
-/// responses.
+/// Starts a run whose lease lapses, and then another run under the same key. Returns the responses
+/// of both runs.
 async fn two_runs(service: &TestService, other: &Client) -> (ClientResponse, ClientResponse) {
     let put = |client: Client| async move {
         let put = client
@@ -171,7 +171,7 @@ async fn a26_a_run_that_lost_its_record_responds_with_the_encrypted_response() {
 }
 
 #[tokio::test]
-async fn a26_a_run_that_lost_its_record_to_an_unreadable_response_responds_with_its_own() {
+async fn a26_a_run_sends_its_own_response_if_the_response_of_the_other_run_is_unreadable() {
     let service = service().await;
     let encrypting = instance(&service, |api| api.encryption_keys(keys("a", 1))).await;
     let (first, second) = two_runs(&service, &encrypting.client).await;
@@ -179,7 +179,7 @@ async fn a26_a_run_that_lost_its_record_to_an_unreadable_response_responds_with_
     assert_eq!(service.app.effects(), 2);
 }
 
-/// Returns all keys and values of a Redis.
+/// Returns all keys and values of a Redis server.
 fn dump(redis: &RedisServer) -> Vec<u8> {
     let RedisReply::Array(keys) = redis.command(&["KEYS", "*"]) else {
         panic!("no list of keys")
@@ -198,8 +198,8 @@ fn dump(redis: &RedisServer) -> Vec<u8> {
     dump
 }
 
-/// Places an order. Returns the size of the Redis, and which parts of the request and the response
-/// it contains in clear text.
+/// Places an order on a Redis server. Returns the number of bytes on the server, and the parts of
+/// the request and the response that the server contains in clear text.
 async fn clear_text_on_redis(
     encryption_keys: Option<EncryptionKeys>,
 ) -> (usize, Vec<&'static str>) {

@@ -1,4 +1,5 @@
-//! The second table of idempotency: the events that change a record while its request runs.
+//! Tests of the second table on idempotency: the events that change a record while its request
+//! runs.
 
 use std::sync::Arc;
 
@@ -39,9 +40,10 @@ async fn a11_a_client_that_disconnects_does_not_cancel_the_handler() {
         service.app.until_held().await;
         connections.push(raw);
     }
-    // The server handles disconnects in order, so the first one is handled before the second one.
+    // The server handles disconnects in order. When the effect of the cancelled handler is visible,
+    // the disconnect of the run has been handled too.
     connections.into_iter().for_each(drop);
-    eventually("the first handler is dropped", async || {
+    eventually("the cancelled handler is dropped", async || {
         service.app.effects() > 0
     })
     .await;
@@ -87,8 +89,8 @@ async fn a12_a_run_over_its_maximum_duration_is_unknown_and_never_rerun() {
 #[tokio::test]
 async fn a16_a_2xx_is_stored_with_status_fields_and_body() {
     let service = service().await;
-    let first = order(&service.client, "k", WELL).send().await;
-    let second = order(&service.client, "k", WELL).send().await;
+    let first = order(&service.client, "k", VALID_ORDER).send().await;
+    let second = order(&service.client, "k", VALID_ORDER).send().await;
     assert!(first.status == 201 && !first.replayed() && second.replayed());
     assert_eq!((second.status, &second.body), (first.status, &first.body));
     assert_eq!(second.header("location"), Some("/orders/0"));
@@ -172,7 +174,7 @@ async fn a16_an_error_without_effects_frees_the_key() {
         );
     }
     assert_eq!(
-        order(&service.client, "k", WELL).send().await.status,
+        order(&service.client, "k", VALID_ORDER).send().await.status,
         201,
         "the key is free for another request"
     );
@@ -189,7 +191,10 @@ async fn a16_a_rejection_before_the_handler_frees_the_key() {
         .send()
         .await
         .problem(400, "MALFORMED_JSON");
-    assert_eq!(order(&service.client, "k", WELL).send().await.status, 201);
+    assert_eq!(
+        order(&service.client, "k", VALID_ORDER).send().await.status,
+        201
+    );
 }
 
 #[tokio::test]
@@ -201,21 +206,21 @@ async fn a17_the_client_gets_its_response_if_the_completion_cannot_be_written() 
     service
         .records
         .fail_next(StoreOperation::Complete, Fault::Lost);
-    let first = order(&service.client, "k", WELL).send().await;
+    let first = order(&service.client, "k", VALID_ORDER).send().await;
     assert_eq!(first.status, 201);
-    let second = retry_until_settled(&service, "k", WELL).await;
+    let second = retry_until_settled(&service, "k", VALID_ORDER).await;
     assert!(second.replayed() && second.body == first.body);
     assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
-async fn a17_a_completion_with_a_lost_confirmation_is_written_once() {
+async fn a17_a_completion_with_a_lost_confirmation_is_written_only_once() {
     let service = service().await;
     service
         .records
-        .fail_next(StoreOperation::Complete, Fault::AnswerLost);
-    let first = order(&service.client, "k", WELL).send().await;
-    let second = order(&service.client, "k", WELL).send().await;
+        .fail_next(StoreOperation::Complete, Fault::ReplyLost);
+    let first = order(&service.client, "k", VALID_ORDER).send().await;
+    let second = order(&service.client, "k", VALID_ORDER).send().await;
     assert!(second.replayed() && second.body == first.body);
 }
 
@@ -271,8 +276,8 @@ async fn a12_lease_renewals_keep_a_long_run_in_flight() {
     assert_eq!(service.app.effects(), 1);
 }
 
-/// Starts a service with `on_crash = rerun` and leases of 600 ms by the system clock, which the
-/// lease renewer uses. Returns it with its records.
+/// Starts a service with `on_crash = rerun` and leases of 600 ms. The leases use the system clock,
+/// like the thread of the lease renewer. Returns the service and its records.
 async fn service_with_short_lease() -> (TestService, FaultyRecords<Arc<MemoryRecords>>) {
     let records = FaultyRecords::new(Arc::new(MemoryRecords::new()));
     let store = Store::new(Arc::new(MemoryLimits::new()), Arc::new(records.clone()));
@@ -287,7 +292,7 @@ async fn put_order_once(client: &Client) -> ClientResponse {
         .request(http::Method::PUT, "/v1/orders/1")
         .bearer(ALICE)
         .idempotency_key("k")
-        .json(WELL)
+        .json(VALID_ORDER)
         .send()
         .await
 }
@@ -297,7 +302,7 @@ async fn a12_the_lease_is_renewed_until_the_response_is_written() {
     let (service, records) = service_with_short_lease().await;
     (0..1000).for_each(|_| records.fail_next(StoreOperation::Complete, Fault::Lost));
     assert_eq!(put_order_once(&service.client).await.status, 201);
-    // Two leases.
+    // The sleep takes two leases.
     tokio::time::sleep(Duration::from_millis(1200)).await;
     put_order_once(&service.client)
         .await
@@ -327,7 +332,7 @@ async fn a12_a_handler_that_blocks_its_thread_does_not_stop_the_renewals() {
     #[endpoint(put = "/orders/{id}", version = 1, idempotent)]
     async fn block_thread(State(app): State<App>, Path(_): Path<u64>) {
         app.effect();
-        // Three leases.
+        // The handler blocks for three leases.
         std::thread::sleep(Duration::from_millis(900));
     }
     let service = TestService::start_with(aplomb::routes![block_thread], |api| {
@@ -336,7 +341,7 @@ async fn a12_a_handler_that_blocks_its_thread_does_not_stop_the_renewals() {
     let service = service.await;
     let first = spawn_held_put(&service);
     eventually("the handler runs", async || service.app.effects() > 0).await;
-    // Longer than a lease of 300 ms, and shorter than the handler.
+    // 500 ms are longer than a lease of 300 ms, and shorter than the handler.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let retry = held_put_request(&service.client).send().await;
     assert!(
@@ -357,16 +362,16 @@ async fn a17_a_completion_that_is_never_written_leaves_the_outcome_unknown() {
             .fail_next(StoreOperation::Complete, Fault::Lost);
     });
     assert_eq!(
-        order(&service.client, "k", WELL).send().await.status,
+        order(&service.client, "k", VALID_ORDER).send().await.status,
         201,
         "the client gets the response"
     );
-    order(&service.client, "k", WELL)
+    order(&service.client, "k", VALID_ORDER)
         .send()
         .await
         .problem(409, "IDEMPOTENCY_IN_FLIGHT");
     service.clock.advance(Duration::from_secs(31));
-    order(&service.client, "k", WELL)
+    order(&service.client, "k", VALID_ORDER)
         .send()
         .await
         .problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");

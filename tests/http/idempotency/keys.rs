@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Is held beyond its deadline, with a key or without.
+/// Waits beyond its deadline until the test releases it. The idempotency key is optional.
 #[endpoint(post = "/slow", version = 1, idempotent(optional), timeout = "50ms")]
 async fn slow(State(app): State<App>) {
     app.hold().await;
@@ -34,7 +34,7 @@ async fn a01_a_key_is_required() {
         .client
         .post("/v1/orders")
         .bearer(ALICE)
-        .json(WELL)
+        .json(VALID_ORDER)
         .send()
         .await;
     reply.problem(400, "IDEMPOTENCY_KEY_MISSING");
@@ -51,16 +51,16 @@ async fn a01_a_key_is_required() {
 #[tokio::test]
 async fn a03_an_invalid_key_is_rejected_before_any_look_up() {
     let service = service().await;
-    service.records.break_down(true);
+    service.records.set_broken(true);
     let long = "a".repeat(256);
     for key in ["", "a, b", "\"open", &long, "a b"] {
-        let problem = order(&service.client, key, WELL)
+        let problem = order(&service.client, key, VALID_ORDER)
             .send()
             .await
             .problem(400, "IDEMPOTENCY_KEY_INVALID");
         assert_eq!(problem["errors"][0]["header"], "Idempotency-Key");
     }
-    let twice = order(&service.client, "a", WELL)
+    let twice = order(&service.client, "a", VALID_ORDER)
         .idempotency_key("b")
         .send()
         .await;
@@ -68,7 +68,7 @@ async fn a03_an_invalid_key_is_rejected_before_any_look_up() {
     assert_eq!(service.app.effects(), 0);
 }
 
-/// Has keys and a limit.
+/// Requires an idempotency key, and has a limit.
 #[endpoint(post = "/limited", version = 1, idempotent, rate_limit = "100/day")]
 async fn limited() {}
 
@@ -94,9 +94,9 @@ async fn a03_an_invalid_key_takes_no_tokens() {
 #[tokio::test]
 async fn a02_quoted_and_bare_keys_replay_each_other() {
     let service = service().await;
-    order(&service.client, UUID, WELL).send().await;
+    order(&service.client, UUID, VALID_ORDER).send().await;
     assert!(
-        order(&service.client, &format!("\"{UUID}\""), WELL)
+        order(&service.client, &format!("\"{UUID}\""), VALID_ORDER)
             .send()
             .await
             .replayed()
@@ -106,13 +106,13 @@ async fn a02_quoted_and_bare_keys_replay_each_other() {
 #[tokio::test]
 async fn a04_two_callers_can_use_the_same_key() {
     let service = service().await;
-    order(&service.client, "k", WELL).send().await;
+    order(&service.client, "k", VALID_ORDER).send().await;
     let other = service
         .client
         .post("/v1/orders")
         .bearer(BOB)
         .idempotency_key("k")
-        .json(WELL)
+        .json(VALID_ORDER)
         .send()
         .await;
     assert!(other.status == 201 && !other.replayed());
@@ -123,13 +123,13 @@ async fn a04_two_callers_can_use_the_same_key() {
 async fn a04_a_caller_with_new_credentials_keeps_its_records() {
     let keys = ApiKeys::parse(&format!("alice:{ALICE},alice:sk_test_new")).expect("valid keys");
     let service = TestService::start_with(aplomb::routes![place_order], |api| api.auth(keys)).await;
-    let first = order(&service.client, "k", WELL).send().await;
+    let first = order(&service.client, "k", VALID_ORDER).send().await;
     let retry = service
         .client
         .post("/v1/orders")
         .bearer("sk_test_new")
         .idempotency_key("k")
-        .json(WELL)
+        .json(VALID_ORDER)
         .send()
         .await;
     assert!(retry.replayed() && retry.body == first.body);
@@ -252,7 +252,7 @@ async fn a04_a_key_without_a_caller_is_rejected_unless_declared_anonymous() {
 #[tokio::test]
 async fn a05_another_path_query_or_body_is_a_mismatch() {
     let service = service().await;
-    order(&service.client, "k", WELL).send().await;
+    order(&service.client, "k", VALID_ORDER).send().await;
     for reply in [
         order(&service.client, "k", r#"{"item": "coffee"}"#)
             .send()
@@ -262,7 +262,7 @@ async fn a05_another_path_query_or_body_is_a_mismatch() {
             .post("/v1/orders?x=1")
             .bearer(ALICE)
             .idempotency_key("k")
-            .json(WELL)
+            .json(VALID_ORDER)
             .send()
             .await,
     ] {
@@ -299,7 +299,7 @@ async fn a06_white_space_order_and_escapes_of_json_do_not_matter() {
 }
 
 #[tokio::test]
-async fn a05_paths_are_compared_decoded() {
+async fn a05_paths_are_compared_after_decoding() {
     let service = service().await;
     let pay = |path: &'static str| {
         service
@@ -317,7 +317,7 @@ async fn a05_paths_are_compared_decoded() {
     assert_eq!(service.app.effects(), 1);
 }
 
-/// The endpoint of one release. The next release renames the path parameter.
+/// Books a seat. The next release renames the path parameter.
 #[endpoint(post = "/seats/{id}/book", version = 1, idempotent)]
 async fn book_seat(State(app): State<App>, Path(id): Path<u32>) -> Json<(u32, usize)> {
     Json((id, app.effect()))
@@ -361,8 +361,8 @@ async fn a04_keys_survive_a_change_of_the_secret() {
             .send()
             .await
     };
-    // `TestService` uses the secret of bytes 7.
-    let first = order(&service.client, "k", WELL).send().await;
+    // `TestService` uses a secret in which each byte is 7.
+    let first = order(&service.client, "k", VALID_ORDER).send().await;
     let first_guest = guest(&service.client).await;
     assert_eq!(
         (first.status.as_u16(), first_guest.status.as_u16()),
@@ -376,7 +376,7 @@ async fn a04_keys_survive_a_change_of_the_secret() {
             .await
             .expect("a valid API");
         let client = Client::new(server.address());
-        let again = order(&client, "k", WELL).send().await;
+        let again = order(&client, "k", VALID_ORDER).send().await;
         assert!(again.replayed() && again.body == first.body);
         let again = guest(&client).await;
         assert!(again.replayed() && again.body == first_guest.body);

@@ -1,5 +1,5 @@
-//! Idempotency: a service whose requests select the behaviour of the handler, and the two tables of
-//! states and events.
+//! Tests of idempotency. Each request selects the behaviour of the handler. `states` and `events`
+//! test the two tables of states and events.
 
 mod encrypted;
 mod events;
@@ -143,19 +143,19 @@ async fn put_order(
     place(&app, order).await
 }
 
-/// Pays an order, and has no body.
+/// Pays an order. The request has no body.
 #[endpoint(post = "/orders/{id}/pay", version = 1, idempotent(optional))]
 async fn pay_order(State(app): State<App>, Path(id): Path<u64>) -> Json<(u64, usize)> {
     Json((id, app.effect()))
 }
 
-/// Places an order of an anonymous caller.
+/// Places an order for an anonymous caller.
 #[endpoint(post = "/guest-orders", version = 1, public, idempotent(anonymous))]
 async fn guest_order(State(app): State<App>) -> Json<usize> {
     Json(app.effect())
 }
 
-/// Accepts keys of callers only.
+/// Accepts idempotency keys only from authenticated callers.
 #[endpoint(post = "/notes", version = 1, public, idempotent(optional))]
 async fn note(State(app): State<App>) -> Json<usize> {
     Json(app.effect())
@@ -177,7 +177,7 @@ async fn service() -> TestService {
     TestService::start(routes()).await
 }
 
-const WELL: &str = r#"{"item": "tea"}"#;
+const VALID_ORDER: &str = r#"{"item": "tea"}"#;
 const HELD: &str = r#"{"item": "tea", "how": "held"}"#;
 const UUID: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
 
@@ -205,7 +205,7 @@ fn held_put_request(client: &Client) -> ClientRequest {
         .json(HELD)
 }
 
-/// Sends a request whose handler is held. Its response comes after the release.
+/// Sends an order whose handler is held. The task ends with the response, after the release.
 fn spawn_held_order(
     service: &TestService,
     key: &'static str,
@@ -220,12 +220,12 @@ fn spawn_held_put(service: &TestService) -> tokio::task::JoinHandle<ClientRespon
     tokio::spawn(async move { held_put_request(&client).send().await })
 }
 
-/// Retries until the first request has settled.
+/// Repeats an order until the run of its key is not in flight any more.
 async fn retry_until_settled(service: &TestService, key: &str, body: &str) -> ClientResponse {
     until_settled(async || order(&service.client, key, body).send().await).await
 }
 
-/// Retries a held PUT until its record is not in flight any more: the renewals end with the maximum
+/// Repeats a held PUT until its record is not in flight any more. The renewals end with the maximum
 /// duration, and then the lease lapses.
 async fn retry_put_until_settled(client: &Client) -> ClientResponse {
     until_settled(async || held_put_request(client).send().await).await

@@ -20,7 +20,8 @@ enum Refusal {
     Supplier,
 }
 
-/// A problem without a derive. The statuses 409 and 424 are stored, and 425 is not.
+/// Returns a problem that is built without the derive macro. The statuses 409 and 424 are stored,
+/// and 425 is not.
 fn by_hand(category: Category, status: u16) -> Response {
     let spec = ProblemSpec::new(category, "BY_HAND", "By hand")
         .with_status(status)
@@ -49,14 +50,14 @@ fn refusal(kind: &str) -> Response {
     }
 }
 
-/// Returns a problem, with a key or without.
+/// Returns a problem. The idempotency key is optional.
 #[endpoint(post = "/refusals/{kind}", version = 1, idempotent(optional))]
 async fn post_refusal(State(app): State<App>, Path(kind): Path<String>) -> Response {
     app.effect();
     refusal(&kind)
 }
 
-/// Returns a problem to a GET.
+/// Returns a problem from a GET.
 #[endpoint(get = "/refusals/{kind}", version = 1)]
 async fn get_refusal(Path(kind): Path<String>) -> Response {
     refusal(&kind)
@@ -66,7 +67,7 @@ async fn get_refusal(Path(kind): Path<String>) -> Response {
 #[endpoint(
     post = "/keyless/{kind}",
     version = 1,
-    not_idempotent = "it refuses whatever comes"
+    not_idempotent = "it refuses every request"
 )]
 async fn post_without_idempotency(Path(kind): Path<String>) -> Response {
     refusal(&kind)

@@ -1,4 +1,4 @@
-//! The first table of idempotency: a request finds a record in each of its states.
+//! Tests of the first table on idempotency: a request finds a record in each of its states.
 
 use super::*;
 
@@ -33,7 +33,7 @@ async fn a10_a_request_in_flight_is_a_409_and_a_mismatch_outranks_it() {
         ),
         (Some(true), 1)
     );
-    put(WELL)
+    put(VALID_ORDER)
         .send()
         .await
         .problem(422, "IDEMPOTENCY_KEY_REUSED");
@@ -59,7 +59,7 @@ async fn a14_a_run_with_a_lapsed_lease_is_unknown_until_it_completes() {
         .await
         .problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
     assert_eq!(problem["retryable"], false);
-    order(&service.client, "k", WELL)
+    order(&service.client, "k", VALID_ORDER)
         .send()
         .await
         .problem(422, "IDEMPOTENCY_KEY_REUSED");
@@ -80,7 +80,7 @@ async fn a14_a_run_with_a_lapsed_lease_is_rerun_if_declared() {
         .request(http::Method::PUT, "/v1/orders/1")
         .bearer(ALICE)
         .idempotency_key("k")
-        .json(WELL);
+        .json(VALID_ORDER);
     other.send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
     let second = spawn_held_put(&service);
     service.app.until_held().await;
@@ -123,18 +123,18 @@ async fn a19_a_run_that_lost_its_record_responds_with_the_stored_response() {
     let second = put().await;
     assert!(
         second.status == 201 && !second.replayed(),
-        "the lapsed lease starts another run"
+        "after the lease has lapsed, a retry starts another run"
     );
     service.app.release();
     let first = first.await.expect("a response");
     assert!(
         first.replayed() && first.body == second.body,
-        "the response of the first run is discarded"
+        "the first run discards its response"
     );
     assert_eq!(put().await.body, second.body);
 }
 
-/// Sends a PUT whose handler is held if it is the first one.
+/// Sends a PUT. Only the handler of the first PUT is held.
 async fn put_first_held(client: Client) -> ClientResponse {
     let put = client
         .request(http::Method::PUT, "/v1/orders/1")
@@ -200,7 +200,7 @@ async fn a20_a_replay_without_its_body_has_idempotent_replayed() {
 }
 
 #[tokio::test]
-async fn a21_a_body_too_large_to_store_is_sent_only_to_the_first_client() {
+async fn a21_a_body_that_is_too_large_to_store_is_sent_only_in_the_first_response() {
     let service = service().await;
     let body = r#"{"item": "tea", "how": "large"}"#;
     assert_eq!(
@@ -251,19 +251,27 @@ async fn a22_a_response_is_stored_for_the_declared_ttl() {
             .request(http::Method::PUT, "/v1/orders/1")
             .bearer(ALICE)
             .idempotency_key("k")
-            .json(WELL)
+            .json(VALID_ORDER)
     };
-    order(&service.client, "k", WELL).send().await;
+    order(&service.client, "k", VALID_ORDER).send().await;
     put().send().await;
     service.clock.advance(Duration::from_secs(2 * 3600 - 1));
     assert!(put().send().await.replayed());
     service.clock.advance(Duration::from_secs(1));
     assert!(!put().send().await.replayed(), "two hours have passed");
     service.clock.advance(Duration::from_secs(22 * 3600 - 1));
-    assert!(order(&service.client, "k", WELL).send().await.replayed());
+    assert!(
+        order(&service.client, "k", VALID_ORDER)
+            .send()
+            .await
+            .replayed()
+    );
     service.clock.advance(Duration::from_secs(1));
     assert!(
-        !order(&service.client, "k", WELL).send().await.replayed(),
+        !order(&service.client, "k", VALID_ORDER)
+            .send()
+            .await
+            .replayed(),
         "a day has passed"
     );
 }
@@ -271,13 +279,16 @@ async fn a22_a_response_is_stored_for_the_declared_ttl() {
 #[tokio::test]
 async fn a23_a_store_that_is_down_is_a_503_and_the_handler_does_not_run() {
     let service = service().await;
-    service.records.break_down(true);
-    let reply = order(&service.client, "k", WELL).send().await;
+    service.records.set_broken(true);
+    let reply = order(&service.client, "k", VALID_ORDER).send().await;
     assert_eq!(reply.problem(503, "STORE_UNAVAILABLE")["retryable"], true);
     assert!(reply.header_number("retry-after") >= 1);
     assert_eq!(service.app.effects(), 0);
-    service.records.break_down(false);
-    assert_eq!(order(&service.client, "k", WELL).send().await.status, 201);
+    service.records.set_broken(false);
+    assert_eq!(
+        order(&service.client, "k", VALID_ORDER).send().await.status,
+        201
+    );
 }
 
 #[tokio::test]
@@ -285,15 +296,15 @@ async fn a08_a_begin_with_a_lost_reply_leaves_no_running_record() {
     let service = service().await;
     service
         .records
-        .fail_next(StoreOperation::Begin, Fault::AnswerLost);
+        .fail_next(StoreOperation::Begin, Fault::ReplyLost);
     service
         .records
         .fail_next(StoreOperation::Abort, Fault::Lost);
-    order(&service.client, "k", WELL)
+    order(&service.client, "k", VALID_ORDER)
         .send()
         .await
         .problem(503, "STORE_UNAVAILABLE");
-    let reply = retry_until_settled(&service, "k", WELL).await;
+    let reply = retry_until_settled(&service, "k", VALID_ORDER).await;
     assert!(reply.status == 201 && !reply.replayed());
     assert_eq!(service.app.effects(), 1);
 }
@@ -304,12 +315,12 @@ async fn a08_a_begin_that_arrives_after_its_abort_leaves_no_running_record() {
     service
         .records
         .fail_next(StoreOperation::Begin, Fault::Late);
-    order(&service.client, "k", WELL)
+    order(&service.client, "k", VALID_ORDER)
         .send()
         .await
         .problem(503, "STORE_UNAVAILABLE");
     service.records.until_late().await;
-    let reply = order(&service.client, "k", WELL).send().await;
+    let reply = order(&service.client, "k", VALID_ORDER).send().await;
     assert!(reply.status == 201 && !reply.replayed());
     assert_eq!(service.app.effects(), 1);
 }
@@ -322,7 +333,7 @@ async fn concurrent_requests_have_one_effect_and_one_response() {
             let client = service.client.clone();
             tokio::spawn(async move {
                 loop {
-                    let reply = order(&client, "k", WELL).send().await;
+                    let reply = order(&client, "k", VALID_ORDER).send().await;
                     if reply.status != StatusCode::CONFLICT {
                         return reply.body;
                     }
@@ -341,7 +352,7 @@ async fn concurrent_requests_have_one_effect_and_one_response() {
 #[tokio::test]
 async fn a09_a_mismatch_outranks_replay_and_unknown() {
     let service = service().await;
-    order(&service.client, "done", WELL).send().await;
+    order(&service.client, "done", VALID_ORDER).send().await;
     order(&service.client, "done", HELD)
         .send()
         .await
@@ -353,25 +364,25 @@ async fn a09_a_mismatch_outranks_replay_and_unknown() {
     )
     .send()
     .await;
-    order(&service.client, "unknown", WELL)
+    order(&service.client, "unknown", VALID_ORDER)
         .send()
         .await
         .problem(422, "IDEMPOTENCY_KEY_REUSED");
-    service.records.break_down(true);
+    service.records.set_broken(true);
     order(&service.client, "done", HELD)
         .send()
         .await
         .problem(503, "STORE_UNAVAILABLE");
 }
 
-/// The body of an order since a new deployment.
+/// The body of an order in the new deployment.
 #[derive(Deserialize)]
 struct StrictOrder {
-    #[expect(dead_code, reason = "that it must be there is what matters")]
+    #[expect(dead_code, reason = "only the presence of the member matters")]
     since_today: String,
 }
 
-/// The same endpoint in the new deployment.
+/// Places an order in the new deployment.
 #[endpoint(post = "/orders", version = 1, idempotent, type_name = strict_orders)]
 async fn place_strict_order(State(app): State<App>, Json(_): Json<StrictOrder>) -> Json<usize> {
     Json(app.effect())
@@ -380,7 +391,7 @@ async fn place_strict_order(State(app): State<App>, Json(_): Json<StrictOrder>) 
 #[tokio::test]
 async fn a_retry_that_a_new_deployment_would_reject_gets_the_stored_response() {
     let service = service().await;
-    let first = order(&service.client, "done", WELL).send().await;
+    let first = order(&service.client, "done", VALID_ORDER).send().await;
     order(
         &service.client,
         "unknown",
@@ -393,10 +404,10 @@ async fn a_retry_that_a_new_deployment_would_reject_gets_the_stored_response() {
 
     let strict = start_strict(&service).await;
     let client = Client::new(strict.address());
-    let replay = order(&client, "done", WELL).send().await;
+    let replay = order(&client, "done", VALID_ORDER).send().await;
     assert!(
         replay.replayed() && replay.body == first.body,
-        "DONE: the replay"
+        "a DONE record is replayed"
     );
     let unknown = order(&client, "unknown", r#"{"item": "tea", "how": "panic"}"#)
         .send()
@@ -406,7 +417,7 @@ async fn a_retry_that_a_new_deployment_would_reject_gets_the_stored_response() {
         .send()
         .await
         .problem(409, "IDEMPOTENCY_IN_FLIGHT");
-    order(&client, "new", WELL)
+    order(&client, "new", VALID_ORDER)
         .send()
         .await
         .problem(422, "VALIDATION_FAILED");
@@ -423,12 +434,12 @@ async fn a_retry_that_a_new_deployment_would_reject_gets_the_stored_response() {
         .send()
         .await
         .problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
-    service.records.break_down(true);
-    order(&client, "down", WELL)
+    service.records.set_broken(true);
+    order(&client, "down", VALID_ORDER)
         .send()
         .await
         .problem(503, "STORE_UNAVAILABLE");
-    service.records.break_down(false);
+    service.records.set_broken(false);
     service.app.release();
     running.await.expect("a response");
 }
@@ -450,12 +461,18 @@ async fn a22_a_full_store_rejects_new_keys_with_retry_after() {
     let store = Store::new(std::sync::Arc::new(limits), std::sync::Arc::new(records));
     let service =
         TestService::start_with(aplomb::routes![place_order], |api| api.store(store)).await;
-    assert_eq!(order(&service.client, "k", WELL).send().await.status, 201);
-    let rejected = order(&service.client, "l", WELL).send().await;
+    assert_eq!(
+        order(&service.client, "k", VALID_ORDER).send().await.status,
+        201
+    );
+    let rejected = order(&service.client, "l", VALID_ORDER).send().await;
     rejected.problem(503, "STORE_UNAVAILABLE");
     assert_eq!(rejected.header_number("retry-after"), 60);
     assert!(
-        order(&service.client, "k", WELL).send().await.replayed(),
+        order(&service.client, "k", VALID_ORDER)
+            .send()
+            .await
+            .replayed(),
         "stored responses are kept"
     );
     assert_eq!(service.app.effects(), 1);

@@ -29,13 +29,14 @@ pub(super) async fn show_step_keys(State(app): State<App>, keys: StepKeys) -> Re
         .into_response()
 }
 
-/// Returns whether it has step keys.
+/// Returns whether the request has step keys.
 #[endpoint(post = "/may-operate", version = 1, idempotent(optional))]
 pub(super) async fn has_step_keys(keys: Option<StepKeys>) -> Json<bool> {
     Json(keys.is_some())
 }
 
-/// Charges with a step key. A rerun is harmless, because the partner deduplicates by that key.
+/// Charges an account at a partner. A rerun is harmless, because the partner recognizes the step
+/// key of a repeated charge.
 #[endpoint(post = "/charges", version = 1, idempotent(on_crash = rerun))]
 async fn charge(State(app): State<App>, keys: StepKeys) -> NoContent {
     CHARGE_KEYS
@@ -97,7 +98,7 @@ async fn a14_step_keys_are_the_same_in_a_rerun_with_another_secret() {
     service.app.until_held().await;
     service.clock.advance(Duration::from_secs(31));
     let secret = |byte: u8| aplomb::Secret::new([byte; 32]).expect("long enough");
-    // `TestService` uses the secret of bytes 7.
+    // `TestService` uses a secret in which each byte is 7.
     let api = service
         .configure(Api::new("test", aplomb::routes![charge]))
         .secret(secret(8));

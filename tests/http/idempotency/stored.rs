@@ -35,7 +35,7 @@ fn parcel(what: &str) -> Result<Response, ParcelError> {
     })
 }
 
-/// A short body of unknown length.
+/// Returns a short body of unknown length.
 fn body_of_unknown_length() -> Body {
     Body::new(Full::new(Bytes::from_static(b"short")).map_frame(|frame| frame))
 }

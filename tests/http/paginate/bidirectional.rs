@@ -42,7 +42,7 @@ impl Rows {
     }
 }
 
-/// Lists rows in ascending order, in both directions.
+/// Lists rows in ascending order. Clients can read the pages forward and backward.
 #[endpoint(
     get = "/rows",
     version = 1,
@@ -58,7 +58,8 @@ async fn rows(State(Rows(rows)): State<Rows>, page: PageRequest<ByNumber>) -> Pa
     page.page(rows, |number| ByNumber { number: *number })
 }
 
-/// Lists the same rows forward only, as before the list became bidirectional.
+/// Lists the same rows, as before the list became bidirectional: clients can read the pages only
+/// forward.
 #[endpoint(
     get = "/rows",
     version = 1,
@@ -133,7 +134,7 @@ fn is_last(reply: &ClientResponse) -> bool {
     page["next_cursor"].is_null()
 }
 
-/// The target of the link with this relation.
+/// Returns the target of the link with this relation.
 fn link<'r>(reply: &'r ClientResponse, relation: &str) -> Option<&'r str> {
     let mut links = reply.header("link").expect("links").split(", ");
     links.find_map(|link| {
@@ -143,7 +144,7 @@ fn link<'r>(reply: &'r ClientResponse, relation: &str) -> Option<&'r str> {
 }
 
 #[tokio::test]
-async fn d05_pages_read_backward_are_those_read_forward() {
+async fn d05_pages_read_backward_equal_the_pages_read_forward() {
     let service = RowService::start(1..=8).await;
     let first = service.page("").await;
     let second = service.next(&first).await;
@@ -200,7 +201,7 @@ async fn d02_a_cursor_keeps_its_direction() {
         data(&service.page(&format!("?cursor={back}")).await),
         [1, 2, 3]
     );
-    // A list that is read forward only rejects a backward cursor.
+    // A list that is not bidirectional rejects a backward cursor.
     let api = Api::new("rows", routes![forward_rows]).secret(secret());
     let server = TestServer::start(api, service.rows.clone())
         .await

@@ -36,7 +36,7 @@ async fn service() -> TestService {
     TestService::start(routes![counted, few]).await
 }
 
-/// The relations of the links and their targets.
+/// Returns the relations of the links, and their targets.
 fn links(reply: &ClientResponse) -> Vec<(&str, &str)> {
     let links = reply.header("link").expect("links").split(", ");
     let parts = links.map(|link| {

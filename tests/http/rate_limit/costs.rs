@@ -1,4 +1,4 @@
-//! Costs of requests that a function determines.
+//! Request costs that a function determines.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
@@ -11,23 +11,23 @@ use http::request::Parts;
 use super::{get, has_limit_fields};
 use crate::app::{ALICE, App, TestService};
 
-/// Returns the number in the query.
+/// Returns the number of rows in the query.
 fn rows(head: &Parts) -> u64 {
     let rows = head
         .uri
         .query()
         .and_then(|query| query.strip_prefix("rows="));
-    assert_ne!(rows, Some("none"), "nobody knows what that costs");
+    assert_ne!(rows, Some("none"), "the cost of this request is secret");
     rows.and_then(|rows| rows.parse().ok()).unwrap_or(1)
 }
 
-/// Costs the number of its rows.
+/// Takes a token for each row.
 #[endpoint(get = "/export", rate_limit("60/min", burst = 10, cost = rows))]
 async fn export(State(app): State<App>) {
     app.effect();
 }
 
-/// Has a limit of rows and a limit of requests.
+/// Has a limit that counts rows, and a limit that counts requests.
 #[endpoint(
     get = "/export-both",
     rate_limit("60/min", burst = 10, cost = rows, name = "rows"),
@@ -35,13 +35,13 @@ async fn export(State(app): State<App>) {
 )]
 async fn export_both() {}
 
-/// Has a shadow limit of rows.
+/// Has a shadow limit that counts rows.
 #[endpoint(
-    get = "/export-tried",
+    get = "/export-shadow",
     rate_limit("60/min", burst = 2, cost = rows, shadow),
     rate_limit("60/min", burst = 3)
 )]
-async fn export_tried() {}
+async fn export_shadow() {}
 
 static COST_CALLS: AtomicUsize = AtomicUsize::new(0);
 
@@ -50,17 +50,17 @@ fn count_calls(_: &Parts) -> u64 {
     2
 }
 
-/// Imports under a key.
+/// Requires an idempotency key, and counts the calls of its cost function.
 #[endpoint(post = "/import", idempotent, rate_limit("60/min", burst = 10, cost = count_calls))]
 async fn import(State(app): State<App>, _: String) {
     app.effect();
 }
 
 async fn service() -> TestService {
-    TestService::start(routes![export, export_both, export_tried, import]).await
+    TestService::start(routes![export, export_both, export_shadow, import]).await
 }
 
-/// Returns the status and the remaining tokens.
+/// Exports rows. Returns the status and the remaining tokens.
 async fn export_rows(service: &TestService, rows: impl core::fmt::Display) -> (u16, u64) {
     let reply = get(service, &format!("/export?rows={rows}"), ALICE).await;
     (
@@ -121,7 +121,7 @@ async fn b08_a_cost_function_that_panics_is_a_500_and_takes_no_tokens() {
     let reply = get(&service, "/export?rows=none", ALICE).await;
     reply.problem(500, "INTERNAL");
     assert!(
-        !reply.body.windows(6).any(|text| text == b"nobody"),
+        !reply.body.windows(6).any(|text| text == b"secret"),
         "the panic message is only in the log"
     );
     assert_eq!(
@@ -152,7 +152,7 @@ async fn b08_each_of_several_limits_has_its_own_cost() {
 async fn b17_a_shadow_limit_with_a_cost_function_rejects_no_request() {
     let service = service().await;
     for remaining in (0..3).rev() {
-        let reply = get(&service, "/export-tried?rows=50", ALICE).await;
+        let reply = get(&service, "/export-shadow?rows=50", ALICE).await;
         assert_eq!(
             (
                 reply.status.as_u16(),
@@ -164,9 +164,9 @@ async fn b17_a_shadow_limit_with_a_cost_function_rejects_no_request() {
 }
 
 #[tokio::test]
-async fn b08_the_cost_of_a_keyed_request_is_computed_once() {
+async fn b08_the_cost_of_a_request_with_an_idempotency_key_is_computed_only_once() {
     let service = service().await;
-    // A small body is read before the limits decide, and a large one after.
+    // A small body is read before the limits decide. A large body is read after they have decided.
     for (key, length, remaining) in [("a", 1, 8), ("a", 1, 6), ("b", 70_000, 4)] {
         let before = COST_CALLS.load(Ordering::SeqCst);
         let call = service
@@ -191,7 +191,7 @@ async fn b08_the_cost_of_a_keyed_request_is_computed_once() {
 #[tokio::test]
 async fn b08_local_decisions_use_the_cost_function() {
     let service = service().await;
-    service.limits.break_down(true);
+    service.limits.set_broken(true);
     for (rows, status) in [(6, 200), (6, 429), (0, 200), (4, 200), (1, 429)] {
         let reply = get(&service, &format!("/export?rows={rows}"), ALICE).await;
         assert_eq!(

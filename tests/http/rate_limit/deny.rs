@@ -7,25 +7,25 @@ use aplomb::testing::{ClientResponse, eventually};
 use super::{get, has_limit_fields};
 use crate::app::{ALICE, App, TestService};
 
-/// Denies requests without a decision of the store.
+/// Rejects a request if the store does not decide the limit.
 #[endpoint(get = "/strict", rate_limit("4/day", on_error = deny))]
 async fn strict(State(app): State<App>) {
     app.effect();
 }
 
-/// Denies keyed requests without a decision of the store.
+/// Requires an idempotency key. Rejects a request if the store does not decide the limit.
 #[endpoint(post = "/strict", idempotent, rate_limit("4/day", on_error = deny), type_name = strict_post)]
 async fn post_strict(State(app): State<App>, _: String) {
     app.effect();
 }
 
-/// Has one limit of each kind.
+/// Has a limit that an instance may decide locally, and a limit that only the store decides.
 #[endpoint(get = "/mixed", rate_limit("9/day"), rate_limit("4/day", on_error = deny, name = "strict"))]
 async fn mixed(State(app): State<App>) {
     app.effect();
 }
 
-/// Lets the instance decide without the store.
+/// Has a limit that the instance decides while the store is down, and a shadow limit.
 #[endpoint(get = "/lax", rate_limit("4/day", on_error = local), rate_limit("2/day", shadow))]
 async fn lax(State(app): State<App>) {
     app.effect();
@@ -56,9 +56,9 @@ async fn b15_with_on_error_deny_requests_are_a_503_while_the_store_is_down() {
             .header_number("x-ratelimit-remaining"),
         3
     );
-    service.limits.break_down(true);
-    // The first three calls fail in the store. Then the breaker is open, and the others do not
-    // reach it.
+    service.limits.set_broken(true);
+    // The first three calls fail in the store. Then the breaker is open, and the other calls do not
+    // reach the store.
     for _ in 0..6 {
         assert_denied(&get(&service, "/strict", ALICE).await);
     }
@@ -82,9 +82,9 @@ async fn b15_with_on_error_deny_requests_are_a_503_while_the_store_is_slow() {
 #[tokio::test]
 async fn b15_with_on_error_deny_one_failed_call_rejects_one_request() {
     let service = service().await;
-    service.limits.break_down(true);
+    service.limits.set_broken(true);
     assert_denied(&get(&service, "/strict", ALICE).await);
-    service.limits.break_down(false);
+    service.limits.set_broken(false);
     assert_eq!(
         get(&service, "/strict", ALICE)
             .await
@@ -95,7 +95,7 @@ async fn b15_with_on_error_deny_one_failed_call_rejects_one_request() {
 }
 
 #[tokio::test]
-async fn b15_a_keyed_request_that_is_denied_leaves_no_record() {
+async fn b15_a_denied_request_with_an_idempotency_key_leaves_no_record() {
     let service = service().await;
     let post = async |key: &str, length| {
         service
@@ -107,13 +107,13 @@ async fn b15_a_keyed_request_that_is_denied_leaves_no_record() {
             .send()
             .await
     };
-    service.limits.break_down(true);
-    // A small body is read before the limits decide, and a large one after. Two failed calls do not
-    // open the breaker; a third one would.
+    service.limits.set_broken(true);
+    // A small body is read before the limits decide. A large body is read after they have decided.
+    // Two failed calls do not open the breaker, but a third one would.
     for (key, length) in [("a", 1), ("b", 70_000)] {
         assert_denied(&post(key, length).await);
     }
-    service.limits.break_down(false);
+    service.limits.set_broken(false);
     for key in ["a", "b"] {
         let other = post(key, 2).await;
         assert!(
@@ -128,11 +128,11 @@ async fn b15_a_keyed_request_that_is_denied_leaves_no_record() {
 #[tokio::test]
 async fn b15_with_on_error_deny_the_store_decides_again_after_an_outage() {
     let service = service().await;
-    service.limits.break_down(true);
+    service.limits.set_broken(true);
     for _ in 0..4 {
         assert_denied(&get(&service, "/strict", ALICE).await);
     }
-    service.limits.break_down(false);
+    service.limits.set_broken(false);
     eventually("the store decides", async || {
         get(&service, "/strict", ALICE).await.status == 200
     })

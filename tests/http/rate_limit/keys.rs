@@ -8,7 +8,8 @@ use aplomb::testing::{ClientRequest, ClientResponse};
 use super::{get, has_limit_fields};
 use crate::app::{ALICE, App, BOB, TestService};
 
-/// Verifies tenants: Alice works for two, and Bob for one of them.
+/// A limit key that verifies tenants. Alice works for two tenants, and Bob works for one of these
+/// two.
 struct Tenant;
 
 impl LimitKey for Tenant {
@@ -22,7 +23,7 @@ impl LimitKey for Tenant {
     }
 }
 
-/// Verifies a value by itself, without a caller.
+/// A limit key that verifies a value without a caller.
 struct Plan;
 
 impl LimitKey for Plan {
@@ -31,13 +32,13 @@ impl LimitKey for Plan {
     }
 }
 
-/// Counts by the tenant in a header.
+/// Counts requests by the tenant in a header.
 #[endpoint(get = "/reports", rate_limit("60/min", burst = 3, by = header("X-Tenant", Tenant)))]
 async fn reports(State(app): State<App>) {
     app.effect();
 }
 
-/// Counts by the tenant in the path.
+/// Counts requests by the tenant in the path.
 #[endpoint(
     get = "/tenants/{tenant_id}/reports/{id}",
     version = 1,
@@ -45,11 +46,11 @@ async fn reports(State(app): State<App>) {
 )]
 async fn report() {}
 
-/// Shares a limit by tenant.
+/// Shares its limit by tenant with `shared_b`.
 #[endpoint(get = "/shared-a", rate_limit("60/min", burst = 3, by = header("x-tenant", Tenant), name = "shared"))]
 async fn shared_a() {}
 
-/// Shares the same limit.
+/// Shares its limit by tenant with `shared_a`.
 #[endpoint(get = "/shared-b", rate_limit("60/min", burst = 3, by = header("x-tenant", Tenant), name = "shared"))]
 async fn shared_b() {}
 
@@ -57,7 +58,7 @@ async fn shared_b() {}
 #[endpoint(get = "/public", public, rate_limit("60/min", burst = 2, by = header("x-plan", Plan)))]
 async fn public() {}
 
-/// Counts keyed requests by tenant.
+/// Requires an idempotency key, and counts requests by tenant.
 #[endpoint(post = "/imports", idempotent, rate_limit("60/min", burst = 3, by = header("x-tenant", Tenant)))]
 async fn import(_: String) {}
 
@@ -73,7 +74,7 @@ fn tenant_request(service: &TestService, key: &str, tenant: &str) -> ClientReque
         .header("x-tenant", tenant)
 }
 
-/// Returns the status and the remaining tokens.
+/// Returns the status and the remaining tokens of a response.
 fn remaining(reply: &ClientResponse) -> (u16, u64) {
     (
         reply.status.as_u16(),
@@ -208,7 +209,7 @@ async fn b09_anonymous_requests_with_unverified_values_count_by_address() {
 }
 
 #[tokio::test]
-async fn b09_a_keyed_request_counts_by_its_tenant() {
+async fn b09_a_request_with_an_idempotency_key_counts_by_its_tenant() {
     let service = service().await;
     let import = async |caller, key: &str, length| {
         let call = service
@@ -240,7 +241,7 @@ async fn b09_a_keyed_request_counts_by_its_tenant() {
 #[tokio::test]
 async fn b09_local_decisions_count_by_tenant() {
     let service = service().await;
-    service.limits.break_down(true);
+    service.limits.set_broken(true);
     for (key, status) in [(ALICE, 200), (BOB, 200), (ALICE, 200), (BOB, 429)] {
         let reply = tenant_request(&service, key, "acme").send().await;
         assert_eq!(

@@ -1,4 +1,5 @@
-//! One use of all that the macros generate, below names that generated code might use.
+//! Uses every macro in a module where the names that generated code might use refer to the type
+//! `Shadow`. The imports are renamed, because `shadow!` defines items with the usual names.
 
 use ::aplomb::auth::Caller;
 use ::aplomb::policies::idempotency::StepKeys;
@@ -19,33 +20,34 @@ use ::core::result::Result as Outcome;
 use ::std::string::String as Owned;
 use ::std::vec::Vec as List;
 
-/// A type and a value that are nothing that generated code can use.
+/// A unit struct. Generated code that uses it by mistake, instead of the intended item, does not
+/// compile.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Shadow;
 
-/// Gives the shadow these names.
+/// Re-exports `Shadow` under each of these names, so that the names are shadowed in this module.
 macro_rules! shadow {
     ($($name:ident)*) => {$(
         pub use self::Shadow as $name;
     )*};
 }
 
-// Crates, and types of the language.
+// Names of crates, and of primitive types.
 shadow!(core std alloc aplomb axum serde http bool char str u8 u16 u32 u64 usize i64);
-// The prelude.
+// Names in the prelude.
 shadow!(Option Some None Result Ok Err Vec String Box Clone Copy Send Sync Sized From Into TryFrom TryInto);
 shadow!(Default Drop Fn FnMut FnOnce Iterator IntoIterator AsRef ToOwned ToString PartialOrd Ord);
-// The runtime.
+// Names in the runtime.
 shadow!(Endpoint EndpointId EndpointSpec EndpointUri SourceLocation Method Routes Mount Incoming Problem);
 shadow!(Checked Checks Content IfPassed StateType Probe ProbeFallback FindPath Serialize);
 shadow!(HeadArg LastArg BodylessArg IntoResponse Response);
-// Types, constants and variables of generated code.
+// Names of types, constants and variables in generated code.
 shadow!(S T M0 M1 P Index Parameters Entry0 Entry1 __P __T __M0 __M1 __Entry1);
 shadow!(ARGUMENTS LIMITS DEPRECATION SPECS CHECKS KINDS ID SPEC READS_BODY COLUMNS PREFIX);
 shadow!(state request a0 a1 parameters field0 inner kinds value0 value1 values head);
 
-/// An argument of a name that a type parameter of generated code might have.
+/// An extractor whose name could collide with a type parameter in generated code.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct __S;
@@ -78,37 +80,37 @@ pub struct Newest {
     pub value0: Id<Order>,
 }
 
-/// An error of every form.
+/// An error enum with a variant of each form that `ApiError` accepts.
 #[derive(Debug, ApiError)]
 #[non_exhaustive]
 pub enum Refused {
-    /// A kind with a member.
+    /// A variant with an extension member.
     #[problem(conflict, code = "SOLD_OUT")]
     #[non_exhaustive]
     SoldOut {
-        /// The member.
+        /// The extension member.
         #[problem(extension)]
         field0: Unsigned,
     },
     /// A mistake in the body.
     #[problem(validation, pointer = "#/amount")]
     Amount,
-    /// The error of another.
+    /// A variant that contains another `ApiError`.
     #[problem(transparent)]
     Missing(Missing),
 }
 
-/// An error of one kind.
+/// An error struct instead of an enum.
 #[derive(Debug, ApiError)]
 #[problem(not_found, code = "ORDER_MISSING")]
 #[non_exhaustive]
 pub struct Missing {
-    /// The order.
+    /// The identifier of the missing order.
     pub inner: Id<Order>,
 }
 
 impl Missing {
-    /// The error of some order.
+    /// Returns the error for an order with a random identifier.
     #[must_use]
     pub fn random() -> Self {
         Self { inner: Id::new() }
@@ -130,7 +132,7 @@ impl Display for Missing {
 impl Error for Refused {}
 impl Error for Missing {}
 
-/// A tenant that no value names.
+/// A limit key that accepts no value.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Tenant;
@@ -141,16 +143,16 @@ impl LimitKey for Tenant {
     }
 }
 
-/// The cost of a request.
+/// Returns the cost of a request.
 const fn weigh(_: &Parts) -> Unsigned {
     1
 }
 
-/// Has every promise of a GET.
+/// Declares every policy that a GET without pages can have.
 ///
 /// # Errors
 ///
-/// Every order is sold out.
+/// Every call returns [`Refused::SoldOut`].
 #[endpoint(
     get = "/orders/{id}",
     version = 1,
@@ -172,13 +174,13 @@ pub async fn get_order(
     ready(Outcome::Err(Refused::SoldOut { field0: order })).await
 }
 
-/// Has a type of a name that the alias of an entry might have.
+/// Sets `type_name` to a name that `routes!` could use for an alias.
 #[endpoint(get = "/orders/{id}", version = 2.., type_name = __Entry0)]
 pub async fn get_newer_order(_: Maybe<Path<Id<Order>>>) {
     ready(()).await;
 }
 
-/// Has every promise of a POST.
+/// Declares the policies that only an endpoint with a body can have.
 #[endpoint(
     post = "/orders",
     version = 1..=2,
@@ -197,7 +199,7 @@ pub async fn create_order(_: Maybe<StepKeys>, amount: Maybe<Json<Unsigned>>) -> 
     ready(Created::new(amount.map_or(0, |Json(sent)| sent))).await
 }
 
-/// Has pages.
+/// Lists orders in pages by cursor.
 #[endpoint(get = "/orders", version = 1, paginate(cursor, default = 10, max = 20))]
 pub async fn list_orders(page: PageRequest<Newest>) -> Page<Unsigned> {
     ready(page.page(List::new(), |_| Newest {
@@ -207,22 +209,22 @@ pub async fn list_orders(page: PageRequest<Newest>) -> Page<Unsigned> {
     .await
 }
 
-/// Has numbered pages.
+/// Lists orders in numbered pages.
 #[endpoint(get = "/numbered", version = 1, paginate = offset)]
-pub async fn number_orders(page: OffsetRequest) -> Page<Unsigned> {
+pub async fn list_orders_by_offset(page: OffsetRequest) -> Page<Unsigned> {
     ready(page.page(List::new(), Maybe::None)).await
 }
 
-/// Returns a list.
+/// Returns a list without pages.
 #[endpoint(get = "/days", unpaginated = "a week has seven")]
 pub async fn days() -> Json<[Unsigned; 7]> {
     ready(Json([1, 2, 3, 4, 5, 6, 7])).await
 }
 
-/// All endpoints.
+/// Lists the endpoints of this module.
 #[must_use]
 pub fn routes() -> ::aplomb::Routes<()> {
-    /// Is declared in a function.
+    /// Declares an endpoint inside a function.
     #[endpoint(get = "/local", public)]
     async fn local() {
         ready(()).await;
@@ -233,7 +235,7 @@ pub fn routes() -> ::aplomb::Routes<()> {
         __Entry0,
         create_order,
         list_orders,
-        number_orders,
+        list_orders_by_offset,
         days,
         local
     ]

@@ -1,9 +1,10 @@
-//! Generated code in a crate that forbids lints, shadows names and has no prelude.
+//! Tests generated code in a crate that forbids lints, shadows names and has no prelude.
 //!
-//! `forbid` makes an `#[allow]` an error. So generated code must break no lint and allow none.
+//! `forbid` makes an `#[allow]` an error. Generated code must therefore trigger no lint and contain
+//! no `#[allow]`.
 
 #![no_implicit_prelude]
-// rustc's lints, but for those that are unstable or of another edition.
+// All lints of rustc, except unstable lints and lints of another edition.
 #![forbid(
     absolute_paths_not_starting_with_crate,
     ambiguous_negative_literals,
@@ -46,7 +47,8 @@
     unused_results,
     variant_size_differences
 )]
-// Clippy's, and of those that most code breaks on purpose the ones that generated code could break.
+// Three groups of Clippy lints. The lints below the groups are restriction lints that generated
+// code could trigger.
 #![forbid(
     clippy::all,
     clippy::nursery,

@@ -1,4 +1,4 @@
-//! Endpoints that the routes of another crate list.
+//! Endpoints that another crate lists in its routes.
 
 #![allow(clippy::unused_async, reason = "the tests compile only the signatures")]
 
@@ -10,7 +10,7 @@ pub async fn get_order(Path(id): Path<u64>) -> String {
     format!("order {id}")
 }
 
-/// Endpoints of a module.
+/// A module with an endpoint.
 pub mod health {
     use aplomb::endpoint;
 

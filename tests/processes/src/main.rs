@@ -1,8 +1,8 @@
-//! A service for tests that kill it, stop it, and take its store away.
+//! A service for tests that kill it, suspend it, or stop its store.
 //!
 //! Every run of a handler appends the item of its order as a line to the file `RUNS`. All instances
-//! share this file, and it survives them. A held run waits until the directory `GATES` has a file
-//! with the name of the item.
+//! share this file, and it remains after they have ended. A held run waits until the directory
+//! `GATES` has a file with the name of the item.
 
 use std::env::{self, VarError};
 use std::fs::OpenOptions;
@@ -85,7 +85,7 @@ async fn place_limited_order(State(app): State<App>, Json(order): Json<Order>) -
     app.place(order).await
 }
 
-/// Prints a report, and blocks its thread meanwhile, which no handler should do.
+/// Prints a report and blocks its thread, which no handler should do.
 #[endpoint(post = "/reports", version = 1, idempotent)]
 async fn print_report(State(app): State<App>, Json(order): Json<Order>) -> Created<Placed> {
     app.record_run(&order);
@@ -116,7 +116,7 @@ struct Below {
     id: i64,
 }
 
-/// Admits ten requests per second, and five at once.
+/// Admits ten requests per second, with a burst of five.
 #[endpoint(get = "/token-bucket", version = 1, rate_limit("10/s", burst = 5))]
 async fn by_token_bucket() {}
 
@@ -133,7 +133,7 @@ async fn by_fixed_window() {}
 async fn by_sliding_window() {}
 
 /// Admits twenty requests per second. Each instance prefetches five tokens.
-#[endpoint(get = "/leases", version = 1, rate_limit("20/s", prefetch = 5))]
+#[endpoint(get = "/prefetched", version = 1, rate_limit("20/s", prefetch = 5))]
 async fn by_prefetched_tokens() {}
 
 /// Panics.
@@ -158,7 +158,7 @@ impl App {
         placed(order)
     }
 
-    /// Appends a line to the file of runs. One append is atomic, so lines of several processes do
+    /// Appends a line to the file of runs. Each append is atomic, so lines of several processes do
     /// not mix.
     fn record_run(&self, order: &Order) {
         let file = OpenOptions::new()
@@ -182,5 +182,6 @@ fn placed(order: Order) -> Created<Placed> {
     })
 }
 
-/// The interval at which a held run looks for its gate. Short, because tests wait for it.
+/// The interval at which a held run checks whether its gate exists. It is short, because tests wait
+/// for the run.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);

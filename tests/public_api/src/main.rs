@@ -1,6 +1,6 @@
 //! Compares the public API of `aplomb` with its listing in the repository.
 //!
-//! The listing changes in the same commit as the API, so that no public item appears, changes or
+//! A commit that changes the API must change the listing too. So no public item appears, changes or
 //! disappears by accident.
 
 use std::error::Error;
@@ -47,7 +47,7 @@ fn compare() -> Result<ExitCode, Box<dyn Error>> {
     }
     eprint!("{changes}");
     eprintln!(
-        "error: the public API is not the one of {}; if the change is wanted, write the listing with \
+        "error: the public API differs from {}; if the change is wanted, write the listing with \
          `cargo run -p aplomb-public-api -- --update`",
         path.display()
     );
@@ -59,7 +59,7 @@ fn update() -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The lines that only one of the two has.
+/// Returns the lines that only one of the two listings has.
 fn changes(listed: &str, current: &str) -> String {
     let mut changes = String::new();
     let mut note = |mark: char, lines: &str, others: &str| {
@@ -81,11 +81,11 @@ fn listing_path() -> PathBuf {
     root().join("runtime/public-api.txt")
 }
 
-/// Lists the public items, one a line. What rustc derives or implements by itself is left out.
+/// Lists the public items, one on each line. Leaves out derived and automatic implementations.
 fn listing() -> Result<String, Box<dyn Error>> {
     let target = root().join("target");
-    // JSON is unstable output. The wrapper unlocks it for rustdoc only: with the variable set for all
-    // of cargo, every dependency would be built again.
+    // The JSON output of rustdoc is unstable. The wrapper script allows it only for rustdoc. A
+    // variable for all of cargo would compile every dependency again.
     let built = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(root())
         .args([

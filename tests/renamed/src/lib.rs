@@ -1,7 +1,7 @@
-//! Endpoints of a crate in which `aplomb` has other names: its dependency is renamed, and another
-//! crate re-exports it.
+//! Endpoints of a crate in which `aplomb` has other names, because the dependency is renamed and
+//! another crate re-exports it.
 
-#![allow(clippy::unused_async, reason = "what is tried is the signature")]
+#![allow(clippy::unused_async, reason = "the tests compile only the signatures")]
 
 /// The dependency under another name.
 pub mod dependency {
@@ -24,7 +24,7 @@ pub mod dependency {
         pub id: Id<Order>,
     }
 
-    /// An enum, which has the path in an attribute of its own.
+    /// An enum with the path of the crate in a separate attribute.
     #[derive(Debug, ApiError)]
     #[problem(crate = renamed)]
     pub enum Refused {
@@ -36,7 +36,7 @@ pub mod dependency {
         Missing(Missing),
     }
 
-    /// A struct, which has the path beside its category.
+    /// A struct with the path of the crate beside its category.
     #[derive(Debug, ApiError)]
     #[problem(not_found, code = "ORDER_MISSING", crate = renamed)]
     pub struct Missing;
@@ -86,7 +86,7 @@ pub mod dependency {
     }
 }
 
-/// Another crate's re-export.
+/// Uses `aplomb` through the re-export of another crate.
 pub mod reexport {
     use aplomb_framework::aplomb::{Json, Routes, endpoint};
     use aplomb_framework::{aplomb, health, list};

@@ -1,1 +1,1 @@
-//! Programs in `fixtures` that need a feature of `aplomb` which is off.
+//! Tests of programs in `fixtures` that need a feature of `aplomb` that is off.

@@ -1,6 +1,6 @@
-//! What needs a feature that is off is an error that names the feature.
+//! Tests that the compiler's error names the feature, if code needs a feature that is off.
 
 #[test]
-fn a_missing_feature_is_named() {
+fn the_error_names_the_missing_feature() {
     trybuild::TestCases::new().compile_fail("fixtures/*.rs");
 }

@@ -1,4 +1,4 @@
-//! The rate limit: a script, in one trip.
+//! The rate limit: one script in one round trip.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,7 +8,7 @@ use redis::{RedisResult, Script};
 
 use crate::payment::{BURST, PER_MINUTE};
 
-/// The script. It is hashed once and not for each request.
+/// The script of the bucket. It is hashed only at start, and not for each request.
 pub(super) struct Bucket {
     script: Script,
 }

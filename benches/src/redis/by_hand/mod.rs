@@ -31,7 +31,7 @@ struct App {
     bucket: Arc<Bucket>,
 }
 
-/// A response without a payment.
+/// An error response.
 #[derive(Debug)]
 pub(crate) struct Rejection {
     status: StatusCode,
@@ -77,7 +77,7 @@ async fn create_payment(
     Ok(response)
 }
 
-/// Makes one payment per key.
+/// Makes one payment for each idempotency key.
 async fn pay_once(
     connection: &mut MultiplexedConnection,
     key: (&str, &str),
@@ -142,7 +142,7 @@ impl Rejection {
     }
 }
 
-/// An error of Redis, or of a record that cannot be parsed.
+/// Converts an error of Redis, or of a record that cannot be parsed.
 impl<E: Error> From<E> for Rejection {
     fn from(error: E) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())

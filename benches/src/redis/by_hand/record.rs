@@ -1,5 +1,5 @@
-//! The idempotency record: one trip before the handler, which creates the record or returns the
-//! existing one, and one trip after the handler.
+//! The idempotency record. A call before the handler creates the record or returns the existing
+//! one. A call after the handler stores the response.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -40,8 +40,9 @@ pub(super) enum BeginOutcome {
     Done(StoredResponse),
 }
 
-/// The milliseconds until a record without a response expires, and one with a response.
+/// The milliseconds until a record without a response expires.
 const RUN_TTL_MS: u64 = 60_000;
+/// The milliseconds until a record with a response expires.
 const RESPONSE_TTL_MS: u64 = 86_400_000;
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -104,7 +105,7 @@ pub(super) async fn complete(
 }
 
 impl StoredResponse {
-    /// The response, marked as a replay.
+    /// Returns the response, marked as a replay.
     pub(super) fn replay(self) -> Result<Response, Rejection> {
         let mut response = self.into_axum()?;
         response
@@ -113,7 +114,7 @@ impl StoredResponse {
         Ok(response)
     }
 
-    /// Converts it to a response of axum.
+    /// Converts the stored response to a response of axum.
     pub(super) fn into_axum(self) -> Result<Response, Rejection> {
         let mut response = Body::from(self.body).into_response();
         *response.status_mut() = StatusCode::from_u16(self.status)?;

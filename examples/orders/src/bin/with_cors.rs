@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .auth(ApiKeys::from_env());
     let tracker = api.tracker();
     let router = api.into_router(App::connect().await?).await?;
-    // Rate limits by address read the connect info.
+    // Rate limits by address read the client address from the connect info.
     let service = router
         .layer(cors()?)
         .into_make_service_with_connect_info::<SocketAddr>();
@@ -42,9 +42,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     })?;
     println!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, service)
-        .with_graceful_shutdown(shutdown())
+        .with_graceful_shutdown(shutdown_signal())
         .await?;
-    // Requests under an idempotency key outlive their connection.
+    // Runs with an idempotency key continue after their connection has ended.
     tracker.close();
     tracker.wait().await;
     Ok(())
@@ -73,7 +73,7 @@ fn setting(name: &str, default: &str) -> String {
 }
 
 /// Returns at SIGINT (Ctrl-C) or SIGTERM.
-async fn shutdown() {
+async fn shutdown_signal() {
     let mut terminate = signal(SignalKind::terminate()).expect("a handler of SIGTERM");
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}

@@ -8,7 +8,7 @@ use aplomb::prelude::*;
 
 use crate::app::App;
 
-/// All endpoints.
+/// Returns all endpoints of the service.
 pub fn routes() -> Routes<App> {
     aplomb::routes![
         accounts::open_account,

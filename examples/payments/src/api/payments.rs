@@ -9,7 +9,7 @@ use crate::ledger::{Account, LedgerError, NewPayment, NewestFirst, Payment};
 /// The filter of the list of payments.
 #[derive(Debug, Deserialize)]
 pub struct Filter {
-    /// Lists only payments from or to this account, which must be the caller's.
+    /// Lists only payments from or to this account, which must belong to the caller.
     pub account: Option<Id<Account>>,
 }
 

@@ -120,7 +120,7 @@ impl FromRow<'_, SqliteRow> for Account {
     }
 }
 
-/// The account with this identifier, of any caller.
+/// Returns the account with this identifier, of any caller.
 pub(super) async fn find(
     connection: &mut SqliteConnection,
     id: Id<Account>,
@@ -132,7 +132,7 @@ pub(super) async fn find(
         .ok_or(LedgerError::AccountNotFound(id))
 }
 
-/// The account with this identifier, if it is the caller's.
+/// Returns the account with this identifier, if it belongs to the caller.
 pub(super) async fn find_owned(
     connection: &mut SqliteConnection,
     caller: &str,

@@ -64,8 +64,8 @@ impl From<sqlx::Error> for LedgerError {
     }
 }
 
-/// Returns whether the error is a timeout: of a connection of the pool, or of the lock of the file.
-/// The transaction with this error rolls back, so nothing was changed.
+/// Returns whether the error is a timeout of the pool, or a timeout of the lock of the file. A
+/// transaction with this error is rolled back, so it has changed nothing.
 pub(super) fn is_busy(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::PoolTimedOut => true,

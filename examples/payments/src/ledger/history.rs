@@ -14,15 +14,15 @@ pub struct NewestFirst {
 }
 
 impl Ledger {
-    /// Returns a page of the payments from or to the caller's accounts, or one of these accounts.
-    /// The payment that is nearest to the position comes first.
+    /// Returns a page of the payments from or to the caller's accounts, or from or to one of these
+    /// accounts. The payment that is nearest to the position comes first.
     ///
-    /// Pages contain every payment that existed during the whole time exactly once. New payments in
-    /// the meantime do not change that.
+    /// A reader of all pages gets every payment that existed from the first page to the last one
+    /// exactly once, even if payments are added meanwhile.
     ///
     /// # Errors
     ///
-    /// [`LedgerError::AccountNotFound`] if `account` is not the caller's.
+    /// [`LedgerError::AccountNotFound`] if `account` does not belong to the caller.
     pub async fn payments(
         &self,
         caller: &str,
@@ -43,9 +43,9 @@ impl Ledger {
     }
 }
 
-/// The query of a page of the payments with `?1` in either column. Each column has its own index,
-/// so a page costs the same at any depth. A condition with OR would read and sort all payments of
-/// the caller.
+/// Returns the query of a page of the payments in which `from` or `to` is `?1`. Each of these
+/// columns has an index, so a page costs the same at any depth. A condition with OR would read and
+/// sort all payments of the caller.
 fn select(from: &str, to: &str, page: &KeysetSql) -> String {
     let side =
         |column| format!("SELECT id FROM (SELECT id FROM payments WHERE {column} = ?1 AND {page})");
@@ -117,7 +117,7 @@ mod tests {
         }
     }
 
-    /// The number of steps that the virtual machine of `SQLite` takes for a page.
+    /// Returns the number of steps that the virtual machine of `SQLite` takes for a page.
     async fn count_steps(test: &TestLedger, position: Position<Id<Payment>>) -> usize {
         let page = keyset(position).sql(Placeholders::QuestionFrom(2));
         let mut connection = test.ledger.readers.acquire().await.expect("a connection");

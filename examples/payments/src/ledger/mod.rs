@@ -1,9 +1,9 @@
 //! The business logic: accounts and the payments between them, in one `SQLite` file.
 //!
-//! Money enters by deposits, and payments and refunds move it. Each of them reads and writes both
-//! balances in one `BEGIN IMMEDIATE` transaction. An account belongs to the caller who opened it.
-//! Other callers can pay to the account, and get [`LedgerError::AccountNotFound`] for every other
-//! operation.
+//! Deposits add money, and payments and refunds move it. Each payment or refund reads and writes
+//! both balances in one `BEGIN IMMEDIATE` transaction. An account belongs to the caller who opened
+//! it. Other callers can pay to the account, and get [`LedgerError::AccountNotFound`] for every
+//! other operation.
 
 mod account;
 mod error;
@@ -49,7 +49,7 @@ impl Ledger {
     }
 
     /// Begins a transaction with the write lock, so the data that it reads cannot change until it
-    /// commits. A drop without a commit rolls it back.
+    /// commits. If the transaction is dropped without a commit, it is rolled back.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, LedgerError> {
         Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
     }

@@ -8,15 +8,16 @@ use tokio::time::{Instant, sleep};
 use super::Ledger;
 use super::error::is_busy;
 
-/// The time that a transaction waits for a lock of another process. Longer than any transaction of
-/// the service takes, and shorter than the deadline of a request.
+/// The time that a transaction waits for a lock of another process. It is longer than any
+/// transaction of the service takes, and shorter than the deadline of a request.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The pause before the start tries a busy file again. It is short compared with [`BUSY_TIMEOUT`].
+/// The pause before the service tries again to open a busy file. It is short compared with
+/// [`BUSY_TIMEOUT`].
 const BUSY_RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The time that a request waits for a connection. It includes the time of the transactions before
-/// it.
+/// The time that a request waits for a connection. It includes the time of the transactions that
+/// come first.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The number of connections that only read.
@@ -59,9 +60,9 @@ impl Ledger {
     }
 }
 
-/// Opens the connection that writes, which makes a new file a WAL file. If another process does the
-/// same at the same time, `SQLite` ignores the busy timeout and fails immediately, so this function
-/// retries.
+/// Opens the connection that writes. This turns a new file into a WAL file. If another process does
+/// the same at the same time, `SQLite` ignores the busy timeout and fails immediately, so this
+/// function retries.
 async fn open_writer(options: &SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
     let deadline = Instant::now() + BUSY_TIMEOUT;
     loop {
@@ -80,8 +81,8 @@ fn pool(connections: u32) -> SqlitePoolOptions {
         .acquire_timeout(ACQUIRE_TIMEOUT)
 }
 
-/// Creates the tables of a new file. One transaction checks and creates them, so only one of two
-/// processes that start at the same time does.
+/// Creates the tables of a new file. One transaction checks whether they exist and creates them. If
+/// two processes start at the same time, only one of them creates the tables.
 async fn create_tables(writer: &SqlitePool) -> Result<(), OpenError> {
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
     match sqlx::query_scalar("PRAGMA user_version")

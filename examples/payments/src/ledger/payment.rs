@@ -10,7 +10,7 @@ use super::{Account, Amount, Ledger, LedgerError, account};
 /// The body of a request to pay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct NewPayment {
-    /// The account that pays, which must be the caller's.
+    /// The account that pays. It must belong to the caller.
     pub from: Id<Account>,
     /// The account that is paid: another account in the same currency, of any caller.
     pub to: Id<Account>,
@@ -104,13 +104,13 @@ impl FromRow<'_, SqliteRow> for Payment {
     }
 }
 
-/// The time of a payment, which its identifier contains.
+/// Returns the time of a payment from its identifier.
 fn created_at_of(id: Id<Payment>) -> sqlx::Result<Timestamp> {
     let milliseconds = i64::try_from(id.timestamp_ms()).map_err(invalid_column("id"))?;
     Timestamp::from_millisecond(milliseconds).map_err(invalid_column("id"))
 }
 
-/// The payment with this identifier, if the caller owns one of its accounts.
+/// Returns the payment with this identifier, if the caller owns one of its accounts.
 pub(super) async fn find_visible(
     connection: &mut SqliteConnection,
     caller: &str,
@@ -128,8 +128,8 @@ pub(super) async fn find_visible(
 }
 
 /// Inserts the payment. Its identifier is generated under the write lock, so the payments of a
-/// process are committed in the order of their identifiers. A reader of pages therefore misses none
-/// of them.
+/// process are committed in the order of their identifiers. A reader of pages therefore misses no
+/// payment.
 async fn insert(
     connection: &mut SqliteConnection,
     from: &Account,

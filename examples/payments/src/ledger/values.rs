@@ -1,5 +1,5 @@
 //! The values in requests. An existing value is valid, because only `TryFrom` and `FromStr` create
-//! one. Serde calls them, so the rejection of a body points to the invalid member.
+//! one. Serde calls these functions, so the rejection of a body points to the invalid member.
 
 use core::fmt;
 use core::str::FromStr;
@@ -27,7 +27,7 @@ pub struct Owner(String);
 pub struct InvalidValue(&'static str);
 
 impl Amount {
-    /// The amount in minor units, at least 1.
+    /// Returns the amount in minor units, at least 1.
     pub const fn minor_units(self) -> i64 {
         self.0
     }
@@ -86,7 +86,7 @@ impl FromStr for Owner {
 macro_rules! impl_text_type {
     ($name:ident) => {
         impl $name {
-            /// The text.
+            /// Returns the text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

@@ -99,7 +99,7 @@ async fn a_rejected_payment_changes_no_balance() {
 }
 
 #[tokio::test]
-async fn a_payment_is_refunded_once_by_the_payee() {
+async fn only_the_payee_can_refund_a_payment_and_only_once() {
     let service = Service::start().await;
     let (alice, bob) = (
         service.account(ALICE, 100).await,

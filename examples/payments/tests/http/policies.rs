@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::service::{ALICE, BOB, Service};
 
 #[tokio::test]
-async fn the_same_key_pays_once() {
+async fn requests_with_the_same_key_pay_only_once() {
     let service = Service::start().await;
     let (alice, bob) = (
         service.account(ALICE, 100).await,
@@ -51,7 +51,7 @@ async fn every_post_requires_a_key() {
 }
 
 #[tokio::test]
-async fn every_endpoint_but_health_requires_a_caller() {
+async fn every_endpoint_except_health_requires_a_caller() {
     let service = Service::start().await;
     for path in ["/v1/accounts/x", "/v1/payments", "/v1/payments/x"] {
         let rejected = service.get("sk_test_carol", path).await;
@@ -89,7 +89,7 @@ async fn payments_are_limited_to_a_hundred_a_minute() {
 }
 
 #[tokio::test]
-async fn payments_between_two_pages_neither_hide_nor_repeat_others() {
+async fn a_new_payment_between_two_pages_causes_no_missed_or_repeated_payment() {
     let service = Service::start().await;
     let (alice, bob) = (
         service.account(ALICE, 100).await,
@@ -151,7 +151,7 @@ async fn pages_can_be_read_in_both_directions() {
     .await;
     let back = page(&format!(
         "&cursor={}",
-        second["prev_cursor"].as_str().expect("a page before")
+        second["prev_cursor"].as_str().expect("a previous page")
     ))
     .await;
     assert_eq!(

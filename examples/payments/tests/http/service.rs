@@ -47,7 +47,7 @@ impl Service {
         }
     }
 
-    /// The file of the ledger.
+    /// Returns the path of the file of the ledger.
     pub(crate) fn file(&self) -> PathBuf {
         self.directory.path().join("ledger.sqlite")
     }
@@ -82,7 +82,7 @@ impl Service {
         }
     }
 
-    /// Opens an account in EUR with this balance; returns its identifier.
+    /// Opens an account in EUR with this balance. Returns its identifier.
     pub(crate) async fn account(&self, caller: &str, balance: i64) -> String {
         self.account_in(caller, "EUR", balance).await
     }
@@ -124,14 +124,14 @@ impl Service {
 }
 
 impl JsonResponse {
-    /// Checks the status.
+    /// Checks the status, and returns the response.
     #[track_caller]
     pub(crate) fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{:#}", self.body);
         self
     }
 
-    /// A string member of the body.
+    /// Returns a string member of the body.
     #[track_caller]
     pub(crate) fn text(&self, member: &str) -> String {
         self.body[member]
@@ -144,7 +144,7 @@ impl JsonResponse {
         self.response.header(name)
     }
 
-    /// The status and the code of a problem.
+    /// Returns the status and the code of a problem.
     #[track_caller]
     pub(crate) fn problem(&self) -> (u16, String) {
         assert_eq!(
@@ -154,7 +154,7 @@ impl JsonResponse {
         (self.status, self.text("code"))
     }
 
-    /// The pointer of the first invalid member.
+    /// Returns the pointer of the first invalid member.
     pub(crate) fn pointer(&self) -> Option<&str> {
         self.body["errors"][0]["pointer"].as_str()
     }

@@ -15,14 +15,15 @@ pub(crate) struct Category {
     pub(crate) retryable: Retryable,
 }
 
-/// The rule for `retryable` in a category. A retry of a retryable problem can succeed.
+/// The rule for `retryable` in a category. A problem is retryable if a retry can succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Retryable {
     /// Problems are never retryable.
     Never,
     /// Problems are retryable only with `retryable = true`.
     Declared,
-    /// Problems are retryable with `retryable = true`, else depending on the effects of the handler.
+    /// Problems are retryable with `retryable = true`. Otherwise it depends on the effects of the
+    /// handler.
     Depends,
     /// Problems are always retryable.
     Always,
@@ -70,12 +71,12 @@ const fn category(
     }
 }
 
-/// The category with this name.
+/// Returns the category with this name.
 pub(crate) fn find(name: &str) -> Option<&'static Category> {
     CATEGORIES.iter().find(|category| category.name == name)
 }
 
-/// The names of all categories.
+/// Returns the names of all categories.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> + Clone {
     CATEGORIES.iter().map(|category| category.name)
 }

@@ -30,8 +30,8 @@ pub(crate) fn screaming_snake(name: &str) -> String {
     code
 }
 
-/// The title of a code: `Insufficient funds` for `INSUFFICIENT_FUNDS`. A code of the framework,
-/// which an error may reuse, has the framework's title.
+/// Returns the title of a code: `Insufficient funds` for `INSUFFICIENT_FUNDS`. An error may reuse a
+/// code of the framework, and that code has the framework's title.
 pub(crate) fn title(code: &str) -> String {
     if let Some((_, title)) = TITLES.iter().find(|(framework, _)| *framework == code) {
         return (*title).to_owned();
@@ -42,7 +42,7 @@ pub(crate) fn title(code: &str) -> String {
     first.into_iter().chain(characters).collect()
 }
 
-/// The framework's codes that an error can reuse and whose titles do not follow from their codes.
+/// The framework's codes that an error can reuse, and whose titles do not follow from the codes.
 const TITLES: [(&str, &str); 6] = [
     ("IDEMPOTENCY_IN_FLIGHT", "Request in flight"),
     ("IDEMPOTENCY_OUTCOME_UNKNOWN", "Outcome unknown"),

@@ -1,4 +1,4 @@
-//! From cases to the implementations.
+//! Generates the implementations from the cases.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -6,29 +6,29 @@ use quote::{quote, quote_spanned};
 use super::Case;
 use super::problem::{Declared, Problem};
 use crate::expand::ends;
-use crate::names::Names;
+use crate::names;
 use crate::policies::duration;
 
-/// `ApiError` and `IntoResponse` for the type.
-pub(super) fn implementations(name: &Ident, cases: &[Case<'_>], names: &Names) -> TokenStream {
-    let (specs, kinds) = (specs(cases, names), kinds(cases, names));
-    let body = body(cases, names);
-    implementation(name, (&specs, &body, &kinds), names)
+/// Generates the implementations of `ApiError` and `IntoResponse` for the type.
+pub(super) fn implementations(name: &Ident, cases: &[Case<'_>]) -> TokenStream {
+    let (specs, kinds) = (specs(cases), kinds(cases));
+    let body = body(cases);
+    implementation(name, (&specs, &body, &kinds))
 }
 
-/// The same for an error with mistakes: what uses it brings no further ones.
-pub(super) fn stub(name: &Ident, names: &Names) -> TokenStream {
+/// Generates the same implementations for an error with mistakes, so that the compiler reports no
+/// further errors in code that uses the error.
+pub(super) fn stub(name: &Ident) -> TokenStream {
     let body = quote!(::core::panic!("this error has mistakes"));
     let none = TokenStream::new();
-    implementation(name, (&none, &body, &none), names)
+    implementation(name, (&none, &body, &none))
 }
 
 fn implementation(
     name: &Ident,
     (specs, body, kinds): (&TokenStream, &TokenStream, &TokenStream),
-    names: &Names,
 ) -> TokenStream {
-    let problems = problems(names);
+    let problems = problems();
     quote! {
         #specs
 
@@ -53,27 +53,28 @@ fn implementation(
     }
 }
 
-/// The parameter of `kinds`.
-fn problems(names: &Names) -> Ident {
-    names.name("kinds")
+/// Returns the name of the parameter of `kinds`.
+fn problems() -> Ident {
+    names::name("kinds")
 }
 
-/// The list of what is constant about each declared case.
-fn list(names: &Names) -> Ident {
-    names.name("KINDS")
+/// Returns the name of the constant with the list of specifications.
+fn list() -> Ident {
+    names::name("KINDS")
 }
 
-/// What is constant about each declared case, in one list, which both functions read.
-fn specs(cases: &[Case<'_>], names: &Names) -> TokenStream {
+/// Generates a constant with the specification of each declared case. Both functions read this
+/// list.
+fn specs(cases: &[Case<'_>]) -> TokenStream {
     let specs: Vec<TokenStream> = declared(cases).map(|(_, problem)| spec(problem)).collect();
     if specs.is_empty() {
         return TokenStream::new();
     }
-    let (list, count) = (list(names), specs.len());
+    let (list, count) = (list(), specs.len());
     quote!(const #list: [__aplomb::__private::ProblemSpec; #count] = [#(#specs),*];)
 }
 
-/// The cases that are problems of their own.
+/// Returns the cases that declare a problem themselves.
 pub(super) fn declared<'a>(
     cases: &'a [Case<'_>],
 ) -> impl Iterator<Item = (&'a Case<'a>, &'a Declared)> {
@@ -83,19 +84,19 @@ pub(super) fn declared<'a>(
     })
 }
 
-/// The body of `problem`.
-fn body(cases: &[Case<'_>], names: &Names) -> TokenStream {
+/// Generates the body of `problem`.
+fn body(cases: &[Case<'_>]) -> TokenStream {
     if cases.is_empty() {
         return quote!(match *self {});
     }
     let mut index = 0;
-    let arms = cases.iter().map(|case| arm(case, &mut index, names));
+    let arms = cases.iter().map(|case| arm(case, &mut index));
     quote!(match self { #(#arms)* })
 }
 
-/// The body of `kinds`, in the order of the cases.
-fn kinds(cases: &[Case<'_>], names: &Names) -> TokenStream {
-    let (problems, list, mut index) = (problems(names), list(names), 0_usize);
+/// Generates the body of `kinds`, in the order of the cases.
+fn kinds(cases: &[Case<'_>]) -> TokenStream {
+    let (problems, list, mut index) = (problems(), list(), 0_usize);
     let one = |case: &Case<'_>| match &case.problem {
         Problem::Declared(_) => {
             let variant = case.name.map(ToString::to_string).unwrap_or_default();
@@ -107,7 +108,8 @@ fn kinds(cases: &[Case<'_>], names: &Names) -> TokenStream {
                 return TokenStream::new();
             };
             let ty = &field.ty;
-            // Asked, not demanded: an error that is none of ours is told of once, where its problem is.
+            // The probe does not require `ApiError`. A type without it is reported only once, where
+            // `problem` is called.
             quote!(#problems.include_probe(__aplomb::__private::Probe::<::core::result::Result<(), #ty>>::PROBLEMS);)
         }
     };
@@ -119,21 +121,21 @@ fn next(index: &mut usize) -> usize {
     *index - 1
 }
 
-fn arm(case: &Case<'_>, index: &mut usize, names: &Names) -> TokenStream {
+fn arm(case: &Case<'_>, index: &mut usize) -> TokenStream {
     let path = &case.path;
     match &case.problem {
-        Problem::Transparent => transparent(case, names),
+        Problem::Transparent => transparent(case),
         Problem::Declared(problem) => {
             let fields: Vec<_> = case
                 .extensions
                 .iter()
                 .map(|extension| extension.name)
                 .collect();
-            let bindings = names.numbered("field", fields.len());
+            let bindings = names::numbered("field", fields.len());
             let texts = fields
                 .iter()
                 .map(|name| syn::ext::IdentExt::unraw(*name).to_string());
-            let made = made(problem, next(index), names);
+            let made = made(problem, next(index));
             quote! {
                 #path { #(#fields: #bindings,)* .. } => #made #(.with_extension(#texts, #bindings))*,
             }
@@ -141,9 +143,9 @@ fn arm(case: &Case<'_>, index: &mut usize, names: &Names) -> TokenStream {
     }
 }
 
-fn transparent(case: &Case<'_>, names: &Names) -> TokenStream {
+fn transparent(case: &Case<'_>) -> TokenStream {
     let path = &case.path;
-    let inner = names.name("inner");
+    let inner = names::name("inner");
     let Some(field) = case.fields.iter().next() else {
         return TokenStream::new();
     };
@@ -156,9 +158,9 @@ fn transparent(case: &Case<'_>, names: &Names) -> TokenStream {
     quote!(#path { #member: #inner } => #problem(#inner),)
 }
 
-/// The problem, before its extensions.
-fn made(problem: &Declared, index: usize, names: &Names) -> TokenStream {
-    let list = list(names);
+/// Generates the problem without its extensions.
+fn made(problem: &Declared, index: usize) -> TokenStream {
+    let list = list();
     let spec = quote!(&#list[#index]);
     if let Some(pointer) = &problem.pointer {
         let code = &problem.code;

@@ -17,7 +17,7 @@ pub(crate) struct Extension<'a> {
     pub(crate) field: TokenStream,
 }
 
-/// The fields with `#[problem(extension)]`.
+/// Returns the fields with `#[problem(extension)]`.
 pub(crate) fn extensions<'a>(fields: &'a Fields, sink: &Sink<'_>) -> Vec<Extension<'a>> {
     fields
         .iter()

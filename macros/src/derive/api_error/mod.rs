@@ -15,7 +15,6 @@ use syn::{Data, DeriveInput, Fields, Ident};
 
 use super::{expanded, in_scope, take_crate_path};
 use crate::errors::Sink;
-use crate::names::Names;
 use extension::Extension;
 use problem::Problem;
 
@@ -36,7 +35,6 @@ pub(crate) fn derive(item: TokenStream) -> TokenStream {
 }
 
 fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
-    let names = Names::avoiding(&item);
     let mut input: DeriveInput = sink.take(syn::parse2(item))?;
     let path = take_crate_path(&mut input.attrs, "problem", sink);
     if !input.generics.params.is_empty() {
@@ -57,9 +55,9 @@ fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
     let cases = cases(&input, sink);
     check_codes(&cases, sink);
     let items = if sink.failed() {
-        expand::stub(&input.ident, &names)
+        expand::stub(&input.ident)
     } else {
-        expand::implementations(&input.ident, &cases, &names)
+        expand::implementations(&input.ident, &cases)
     };
     Some(in_scope(&input, &path, &items))
 }
@@ -100,9 +98,9 @@ fn cases<'a>(input: &'a DeriveInput, sink: &Sink<'_>) -> Vec<Case<'a>> {
     }
 }
 
-/// Reports cases with the same code and another category, status or title: clients decide by code,
-/// so each code has one meaning. The codes of different error types are compared when an API
-/// starts.
+/// Reports cases that have the same code, but another category, status or title. Clients decide by
+/// code, so each code has one meaning. When an API starts, it compares the codes of different error
+/// types.
 fn check_codes(cases: &[Case<'_>], sink: &Sink<'_>) {
     let declared: Vec<_> = expand::declared(cases).collect();
     for (index, (case, problem)) in declared.iter().enumerate() {
@@ -124,7 +122,7 @@ fn check_codes(cases: &[Case<'_>], sink: &Sink<'_>) {
     }
 }
 
-/// Combines the parts of a case, and reports extensions of a problem that shows none.
+/// Combines the parts of a case. Reports extensions of a problem that cannot have extensions.
 fn case<'a>(
     (path, name): (TokenStream, Option<&'a Ident>),
     fields: &'a Fields,

@@ -46,8 +46,8 @@ pub(crate) struct Declared {
 }
 
 impl Problem {
-    /// Parses the attributes of a variant or a struct. `None` if there is no category or an unknown
-    /// one.
+    /// Parses the attributes of a variant or a struct. Returns `None` if the category is missing or
+    /// unknown.
     pub(crate) fn parse(
         attributes: &[Attribute],
         name: &Ident,
@@ -104,7 +104,7 @@ impl Problem {
 }
 
 impl Problem {
-    /// The error message for an extension, if this problem cannot have one.
+    /// Returns the error message for an extension, if this problem cannot have one.
     pub(crate) fn extension_error(&self) -> Option<&'static str> {
         match self {
             Self::Transparent => Some(
@@ -136,8 +136,8 @@ fn check_transparent(first: &Argument, options: &[Item], fields: &Fields, sink: 
 impl Declared {
     /// Returns true if both problems have the same code, but another category, status or title.
     ///
-    /// Problems with a pointer do not count: the document has the framework's code, and the own
-    /// code is in its list of errors.
+    /// Problems with a pointer are not compared. Their document has the framework's code, and their
+    /// own code is in the list of errors.
     pub(crate) fn conflicts_with(&self, other: &Self) -> bool {
         let meaning = |problem: &Self| {
             (
@@ -192,8 +192,8 @@ impl Declared {
         }
     }
 
-    /// Reports `title` and `status` together with `pointer`. Such a problem is the framework's
-    /// `VALIDATION_FAILED`, whose title and status are fixed.
+    /// Reports `title` and `status` together with `pointer`. A problem with a pointer is the
+    /// framework's `VALIDATION_FAILED`, whose title and status are fixed.
     fn check_pointer_options(&self, options: &[(&'static str, &Argument)], sink: &Sink<'_>) {
         if self.pointer.is_none() {
             return;
@@ -209,8 +209,8 @@ impl Declared {
         }
     }
 
-    /// Sets the code and the title that are not given. The code follows from the name of the
-    /// variant or struct, the title from the code.
+    /// Sets a missing code and a missing title. The code follows from the name of the variant or
+    /// struct, and the title follows from the code.
     fn set_defaults(
         &mut self,
         options: &[(&'static str, &Argument)],

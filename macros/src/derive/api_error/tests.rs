@@ -9,7 +9,7 @@ fn errors(item: TokenStream) -> Vec<String> {
     diagnostics.into_messages()
 }
 
-/// The errors of an attribute on a variant.
+/// Returns the errors of an attribute on a variant.
 fn attribute_errors(attribute: &TokenStream) -> Vec<String> {
     errors(quote!(
         enum E {

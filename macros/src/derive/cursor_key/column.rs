@@ -21,7 +21,7 @@ pub(crate) struct Column<'a> {
     pub(crate) ty: &'a Type,
     /// The name in SQL.
     name: String,
-    /// The tokens that give the name, for messages.
+    /// The tokens that contain the name, for messages.
     name_tokens: TokenStream,
     descending: bool,
     /// The word `unique`, if the column is unique.
@@ -81,8 +81,8 @@ impl<'a> Column<'a> {
         );
     }
 
-    /// Reports the column if an earlier one has the same name.
-    pub(crate) fn check_new(&self, earlier: &[Self], sink: &Sink<'_>) {
+    /// Reports the column if an earlier column has the same name.
+    pub(crate) fn check_not_repeated(&self, earlier: &[Self], sink: &Sink<'_>) {
         if let Some(other) = earlier.iter().find(|other| other.name == self.name) {
             let (field, name) = (other.field, &self.name);
             sink.report(
@@ -92,8 +92,8 @@ impl<'a> Column<'a> {
         }
     }
 
-    /// Reports a unique column before the last one: the columns after it have no effect on the
-    /// order.
+    /// Reports a unique column before the last column, because the columns after it have no effect
+    /// on the order.
     pub(crate) fn check_not_unique(&self, last: &Self, sink: &Sink<'_>) {
         let Some(unique) = &self.unique else { return };
         let (field, last) = (self.field, last.field);
@@ -106,7 +106,8 @@ impl<'a> Column<'a> {
         );
     }
 
-    /// Reports the last column if it is not unique: rows with equal columns would have no order.
+    /// Reports the last column if it is not unique, because rows with equal columns would have no
+    /// order.
     pub(crate) fn check_unique(&self, sink: &Sink<'_>) {
         let field = self.field;
         if self.unique.is_none() {
@@ -120,7 +121,7 @@ impl<'a> Column<'a> {
         }
     }
 
-    /// The runtime's specification of the column.
+    /// Generates the runtime's specification of the column.
     pub(crate) fn spec(&self) -> TokenStream {
         let (name, direction) = (
             &self.name,
@@ -136,7 +137,8 @@ impl<'a> Column<'a> {
     }
 }
 
-/// Returns true for names that need no quotes in SQL, joined by dots.
+/// Returns true for a name that needs no quotes in SQL. It can consist of several names with dots
+/// between them.
 fn is_column(text: &str) -> bool {
     let first = |letter: char| letter.is_ascii_alphabetic() || letter == '_';
     let other = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
@@ -145,8 +147,8 @@ fn is_column(text: &str) -> bool {
         && text.len() <= MAX_LENGTH
 }
 
-/// The longest name in bytes: room for a schema, a table and a column of 63 bytes each, as `PostgreSQL`
-/// allows.
+/// The maximum length of a name in bytes. It has room for a schema, a table and a column of 63
+/// bytes each, which is the maximum in `PostgreSQL`.
 const MAX_LENGTH: usize = 200;
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use syn::{Data, DeriveInput, Fields, Ident};
 
 use super::{expanded, in_scope, take_crate_path};
 use crate::errors::Sink;
-use crate::names::Names;
+use crate::names;
 use column::Column;
 
 /// Expands the derive.
@@ -20,7 +20,6 @@ pub(crate) fn derive(item: TokenStream) -> TokenStream {
 }
 
 fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
-    let names = Names::avoiding(&item);
     let mut input: DeriveInput = sink.take(syn::parse2(item))?;
     let path = take_crate_path(&mut input.attrs, "cursor", sink);
     if !input.generics.params.is_empty() {
@@ -35,7 +34,7 @@ fn generate(item: TokenStream, sink: &Sink<'_>) -> Option<TokenStream> {
     let body = if sink.failed() {
         stub()
     } else {
-        body(&columns, &names)
+        body(&columns)
     };
     let name = &input.ident;
     let items = quote! {
@@ -98,7 +97,8 @@ fn not_a_struct(place: proc_macro2::Span, found: &str) -> syn::Error {
     )
 }
 
-/// Reports missing and repeated columns, and a unique column that is missing or not the last.
+/// Reports missing and repeated columns. Also reports a unique column that is missing or is not the
+/// last column.
 fn check(name: &Ident, columns: &[Column<'_>], sink: &Sink<'_>) {
     if sink.failed() {
         return;
@@ -111,7 +111,7 @@ fn check(name: &Ident, columns: &[Column<'_>], sink: &Sink<'_>) {
         return;
     };
     for (index, column) in columns.iter().enumerate() {
-        column.check_new(&columns[..index], sink);
+        column.check_not_repeated(&columns[..index], sink);
     }
     for column in others {
         column.check_not_unique(last, sink);
@@ -121,7 +121,8 @@ fn check(name: &Ident, columns: &[Column<'_>], sink: &Sink<'_>) {
     }
 }
 
-/// The implementation after an error, so that code that uses the key gives no further errors.
+/// Generates an implementation for a key with mistakes, so that the compiler reports no further
+/// errors in code that uses the key.
 fn stub() -> TokenStream {
     quote! {
         const COLUMNS: &'static [__aplomb::policies::paginate::SortColumn] = &[];
@@ -138,12 +139,12 @@ fn stub() -> TokenStream {
     }
 }
 
-fn body(columns: &[Column<'_>], names: &Names) -> TokenStream {
+fn body(columns: &[Column<'_>]) -> TokenStream {
     let specs = columns.iter().map(Column::spec);
     let fields: Vec<&Ident> = columns.iter().map(|column| column.field).collect();
     let types: Vec<&syn::Type> = columns.iter().map(|column| column.ty).collect();
     let count = columns.len();
-    let (all, values) = (names.name("values"), names.numbered("value", count));
+    let (all, values) = (names::name("values"), names::numbered("value", count));
     quote! {
         const COLUMNS: &'static [__aplomb::policies::paginate::SortColumn] = &[#(#specs),*];
 

@@ -22,7 +22,7 @@ pub(super) enum By {
 pub(super) struct Key {
     /// `header` or `param`.
     source: &'static str,
-    /// The name; that of a header is in lower case.
+    /// The name. The name of a header is in lower case.
     name: String,
     /// The name as written.
     tokens: LitStr,
@@ -60,7 +60,7 @@ impl By {
         }
     }
 
-    /// The builder call on the runtime's `RateLimitSpec`.
+    /// Generates the builder call on the runtime's `RateLimitSpec`.
     pub(super) fn expand(&self) -> TokenStream {
         match self {
             Self::Word(word, _) => {
@@ -75,7 +75,7 @@ impl By {
                     ..
                 } = &**key;
                 let variant = variant(source);
-                let kind = quote!(__aplomb::policies::rate_limit::KeyKind::of::<#verifier>());
+                let kind = quote!(__aplomb::policies::rate_limit::LimitKeyType::of::<#verifier>());
                 quote!(.with_by(__aplomb::policies::rate_limit::LimitBy::#variant(#name, #kind)))
             }
         }
@@ -182,7 +182,7 @@ fn is_source(word: &str) -> bool {
 }
 
 fn verifier(source: &str, input: ParseStream<'_>) -> syn::Result<Type> {
-    // The fork keeps the tokens that a failed parse consumes, so that the error underlines them.
+    // A failed parse consumes tokens. The fork still has them, so that the error underlines them.
     let start = input.fork();
     input.parse().map_err(|_| {
         let (noun, example) = (source_noun(source), example(source));
@@ -195,7 +195,7 @@ fn verifier(source: &str, input: ParseStream<'_>) -> syn::Result<Type> {
     })
 }
 
-/// An error that underlines the rest of the input.
+/// Returns an error that underlines the rest of the input.
 fn error_at_rest(input: ParseStream<'_>, message: impl std::fmt::Display) -> syn::Error {
     match input.parse::<TokenStream>() {
         Ok(rest) => syn::Error::new_spanned(rest, message),
@@ -203,7 +203,7 @@ fn error_at_rest(input: ParseStream<'_>, message: impl std::fmt::Display) -> syn
     }
 }
 
-/// The message about a header or a path parameter without a type that verifies it.
+/// Returns the message about a header or a path parameter without a type that verifies it.
 fn unverified_message(source: &str) -> String {
     let (noun, example) = (source_noun(source), example(source));
     format!(
@@ -241,11 +241,11 @@ mod tests {
         for (by, call) in [
             (
                 "header(\"X-Tenant\", Tenant)",
-                "LimitBy::Header(\"x-tenant\",KeyKind::of::<Tenant>())",
+                "LimitBy::Header(\"x-tenant\",LimitKeyType::of::<Tenant>())",
             ),
             (
                 "param(\"tenant_id\", ids::Key<A, B>,)",
-                "LimitBy::Param(\"tenant_id\",KeyKind::of::<ids::Key<A,B>>())",
+                "LimitBy::Param(\"tenant_id\",LimitKeyType::of::<ids::Key<A,B>>())",
             ),
         ] {
             let calls = calls(&of(by));

@@ -11,7 +11,7 @@ use crate::parse::{Argument, Kind, Value};
 pub(super) enum Cost {
     /// A number.
     Tokens(u64),
-    /// The result of a function, named by its path.
+    /// The result of a function. The tokens are the path of the function.
     Function(TokenStream),
 }
 
@@ -38,7 +38,7 @@ impl Cost {
         )
     }
 
-    /// The smallest cost above zero.
+    /// Returns the smallest cost above zero.
     pub(super) const fn minimum(&self) -> u64 {
         match self {
             Self::Tokens(tokens) => *tokens,
@@ -46,13 +46,14 @@ impl Cost {
         }
     }
 
-    /// The builder call on the runtime's `RateLimitSpec`. A function goes through the runtime's
-    /// `weigh`, whose bound gives the error message if the signature is wrong.
+    /// Generates the builder call on the runtime's `RateLimitSpec`. A function is called through
+    /// the runtime's `weigh`. If the signature is wrong, the bound of `weigh` causes the error
+    /// message.
     pub(super) fn expand(&self) -> TokenStream {
         match self {
             Self::Tokens(tokens) => quote!(.with_cost(#tokens)),
             Self::Function(path) => {
-                // A name of its own, which hides no function of the user's and meets no constant.
+                // This name cannot collide with a function or a constant of the user.
                 let head = Ident::new("__head", Span::mixed_site());
                 quote!(.with_cost_of(|#head| __aplomb::__private::weigh(#path, #head)))
             }

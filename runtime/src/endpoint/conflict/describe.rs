@@ -87,7 +87,7 @@ pub(super) const fn successor_cycle(spec: &EndpointSpec, successor: &EndpointSpe
         .text(", whose successors lead back to it: remove `successor` from the newest endpoint")
 }
 
-/// `` `a` (GET /v1/a) has the successor `b` (GET /v2/a) ``
+/// Starts a message such as `` `a` (GET /v1/a) has the successor `b` (GET /v2/a) ``.
 const fn succeeded(spec: &EndpointSpec, successor: &EndpointSpec) -> Message {
     own_name(
         own_name(Message::new(), spec).text(" has the successor "),
@@ -118,7 +118,7 @@ const fn date(message: Message, date: Option<Date>) -> Message {
         .number(date.day() as usize % 10)
 }
 
-/// The endpoint with the version that its links have.
+/// Appends the endpoint with the version that links to it have.
 #[expect(
     clippy::large_types_passed_by_value,
     reason = "built once, where the compilation fails"
@@ -131,7 +131,7 @@ const fn own_name(message: Message, spec: &EndpointSpec) -> Message {
     named(message, spec, version)
 }
 
-/// `` `get_order` (GET /v1/orders/{id}) ``
+/// Appends an endpoint, such as `` `get_order` (GET /v1/orders/{id}) ``.
 #[expect(
     clippy::large_types_passed_by_value,
     reason = "built once, where the compilation fails"
@@ -171,7 +171,7 @@ const fn located(message: Message, id: &EndpointId) -> Message {
         .number(id.location.line as usize)
 }
 
-/// The lowest version that both endpoints serve; 0 if they have no versions.
+/// Returns the lowest version that both endpoints serve, or 0 if they have no versions.
 const fn common_version(one: &EndpointSpec, other: &EndpointSpec) -> u32 {
     match (one.version, other.version) {
         (Some(a), Some(b)) if a.first() > b.first() => a.first(),

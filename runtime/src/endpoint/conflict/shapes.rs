@@ -1,9 +1,10 @@
 //! A hash table of path shapes that works in constant evaluation.
 //!
-//! The table has a slot for each endpoint. Each slot is a linked list of the endpoints whose hash
-//! falls into it, the latest first. Slot `i` and endpoint `i` share the entry `i` of one slice.
+//! The table has a slot for each endpoint. Each slot has a linked list of the endpoints whose hash
+//! selects the slot. The latest endpoint is first. Slot `i` and endpoint `i` share the entry `i` of
+//! one slice.
 
-/// An entry: the shape of an endpoint, and a slot of the table.
+/// An entry of the slice: the shape of an endpoint, and a slot of the table.
 #[derive(Clone, Copy)]
 pub(super) struct Shape {
     /// The hash of the endpoint's shape.
@@ -28,7 +29,7 @@ impl Shape {
 /// The chain of `before` then leads to all earlier endpoints with the same hash, and to few others.
 #[expect(
     clippy::cast_possible_truncation,
-    reason = "the remainder is below a length"
+    reason = "the remainder is less than the length of a slice"
 )]
 pub(super) const fn insert(shapes: &mut [Shape], index: usize, hash: u64) {
     let slot = (hash % shapes.len() as u64) as usize;

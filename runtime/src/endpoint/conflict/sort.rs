@@ -1,6 +1,6 @@
 //! Sorting in constant evaluation, where `slice::sort` is not available.
 
-/// The index of an endpoint with its sort key.
+/// A sort key and the index of its endpoint.
 #[derive(Clone, Copy)]
 pub(super) struct Ranked {
     pub(super) key: u64,
@@ -9,8 +9,8 @@ pub(super) struct Ranked {
 
 /// Sorts by key, then by index.
 ///
-/// Heapsort needs no memory and at most `O(n log n)` steps: the compiler counts the steps of a
-/// constant.
+/// Heapsort needs no extra memory, and at most `O(n log n)` steps. The number of steps matters,
+/// because the compiler counts the steps of a constant.
 pub(super) const fn sort(items: &mut [Ranked]) {
     let mut root = items.len() / 2;
     while root > 0 {

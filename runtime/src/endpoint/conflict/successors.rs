@@ -6,7 +6,7 @@ use super::{RouteCheck, parameter_end, same_bytes};
 use crate::spec::{EndpointId, EndpointSpec};
 
 /// Marks endpoints with an invalid successor, unless they have another conflict. If an endpoint did
-/// not compile, nothing is marked, since it may be the successor.
+/// not compile, nothing is marked, because that endpoint may be the successor.
 pub(super) const fn check_successors(
     specs: &[EndpointSpec],
     order: &mut [Ranked],
@@ -34,7 +34,7 @@ pub(super) const fn check_successors(
     }
 }
 
-/// Returns true if there is a successor, and all endpoints have compiled.
+/// Returns `true` if there is a successor, and all endpoints have compiled.
 const fn can_be_checked(specs: &[EndpointSpec]) -> bool {
     let (mut index, mut has_successor) = (0, false);
     while index < specs.len() {
@@ -54,7 +54,8 @@ const fn successor(spec: &EndpointSpec) -> Option<EndpointId> {
     }
 }
 
-/// A hash of the line and the name. It only groups endpoints; ids of a group are compared as text.
+/// Returns a hash of the line and the name. Equal hashes only select candidates: their ids are then
+/// compared as text.
 const fn id_hash(id: &EndpointId) -> u64 {
     let mut hash = id.location.line as u64;
     let (name, mut index) = (id.name.as_bytes(), 0);
@@ -98,7 +99,7 @@ impl List<'_> {
         }
     }
 
-    /// The index of the endpoint in the list, by binary search over the hashes.
+    /// Returns the index of the endpoint in the list, by binary search over the hashes.
     const fn find(self, id: &EndpointId) -> Option<usize> {
         let key = id_hash(id);
         let (mut low, mut high) = (0, self.order.len());
@@ -119,7 +120,8 @@ impl List<'_> {
         None
     }
 
-    /// The lowest index in the cycle of successors that this endpoint is part of, if there is one.
+    /// Returns the lowest index in the cycle of successors to which this endpoint belongs, or
+    /// `None` if it belongs to no cycle.
     const fn first_of_cycle(self, index: usize) -> Option<usize> {
         let (mut current, mut first, mut steps) = (index, index, 0);
         while steps < self.specs.len() {
@@ -141,7 +143,8 @@ impl List<'_> {
     }
 }
 
-/// Returns true unless both endpoints have a sunset and that of the successor is not later.
+/// Returns `true` if the sunset of the successor is later, or if one of the two endpoints has no
+/// sunset.
 const fn outlasts(successor: &EndpointSpec, spec: &EndpointSpec) -> bool {
     match (successor.deprecation, spec.deprecation) {
         (Some(later), Some(earlier)) => match (later.sunset, earlier.sunset) {
@@ -152,7 +155,7 @@ const fn outlasts(successor: &EndpointSpec, spec: &EndpointSpec) -> bool {
     }
 }
 
-/// The range in `path` of the name of the first parameter that `own` lacks.
+/// Returns the range of the first parameter name in `path` that is not a parameter of `own`.
 pub(super) const fn missing_parameter(own: &str, path: &str) -> Option<(usize, usize)> {
     let bytes = path.as_bytes();
     let mut index = 0;
@@ -198,8 +201,8 @@ mod tests {
         )
     }
 
-    /// The endpoint in this line, with the successor in another line and a sunset at the end of a
-    /// year.
+    /// Returns an endpoint that is declared in this line, with a successor in another line and a
+    /// sunset at the end of a year.
     fn spec(
         line: u32,
         path: &'static str,
@@ -288,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn e02_a_cycle_is_marked_once_and_a_chain_into_it_is_not() {
+    fn e02_a_cycle_is_marked_once_and_a_chain_into_it_is_not_marked() {
         let specs = [
             spec(9, "/a", Some(1), None),
             spec(3, "/a", Some(1), None),

@@ -121,7 +121,7 @@ fn serves(spec: &EndpointSpec, version: u32) -> bool {
     })
 }
 
-/// The shortcut without sorting never hides a gap.
+/// `has_obviously_no_gap` skips the sort. It must never hide a gap.
 #[test]
 fn every_version_gap_is_found() {
     let ranges: Vec<(u32, Option<u32>)> = (1..5)
@@ -160,7 +160,7 @@ fn an_endpoint_that_did_not_compile_has_no_conflicts() {
     assert_eq!(
         checks(&specs),
         [RouteCheck::Mountable; 4],
-        "one of them may serve version 2"
+        "an endpoint that did not compile may serve version 2"
     );
 }
 
@@ -182,8 +182,8 @@ fn the_message_names_both_endpoints() {
     assert_mountable(&SPECS, &CHECKS, 1);
 }
 
-/// Compares the routes of a very large service in a constant. That it compiles shows that the
-/// constant takes few steps: `long_running_const_eval` is denied by default.
+/// Compares the routes of a very large service in a constant. The test compiles only if the
+/// evaluation takes few steps, because the lint `long_running_const_eval` is denied by default.
 #[test]
 fn thousands_of_routes_are_compared_in_a_constant() {
     const COUNT: usize = 3_000;
@@ -205,7 +205,7 @@ fn thousands_of_routes_are_compared_in_a_constant() {
     assert!(CHECKS.iter().all(|check| *check == RouteCheck::Mountable));
 }
 
-/// Does the same for a service in which every second endpoint has a successor.
+/// Compares the routes of a service in which every second endpoint has a successor, in a constant.
 #[test]
 fn e02_thousands_of_successors_are_compared_in_a_constant() {
     const COUNT: usize = 3_000;
@@ -214,7 +214,8 @@ fn e02_thousands_of_successors_are_compared_in_a_constant() {
         let mut deprecations = [DeprecationSpec::new(); COUNT];
         let mut index = 0;
         while index < COUNT {
-            deprecations[index] = DeprecationSpec::new().with_successor(in_line(index + 1));
+            deprecations[index] =
+                DeprecationSpec::new().with_successor(endpoint_id_at_line(index + 1));
             index += 2;
         }
         deprecations
@@ -226,7 +227,7 @@ fn e02_thousands_of_successors_are_compared_in_a_constant() {
             if let Ok(path) = str::from_utf8(&PATHS[index / 2]) {
                 let version = if index.is_multiple_of(2) { 1 } else { 2 };
                 specs[index] = EndpointSpec::new(Method::Get, path, "f")
-                    .with_id(in_line(index))
+                    .with_id(endpoint_id_at_line(index))
                     .with_version(VersionSpec::new(version, Some(version)))
                     .with_deprecation(&DEPRECATIONS[index]);
             }
@@ -244,16 +245,16 @@ fn e02_thousands_of_successors_are_compared_in_a_constant() {
     assert!(CHECKS.iter().all(|check| *check == RouteCheck::Mountable));
 }
 
-/// The id of the endpoint in this line.
-#[expect(clippy::cast_possible_truncation, reason = "thousands fit")]
-const fn in_line(line: usize) -> EndpointId {
+/// Returns the id of an endpoint that is declared in this line.
+#[expect(clippy::cast_possible_truncation, reason = "the lines are below 4,000")]
+const fn endpoint_id_at_line(line: usize) -> EndpointId {
     EndpointId::new(
         "f",
         SourceLocation::new("units", "src/units.rs", line as u32),
     )
 }
 
-/// Paths that differ in a number at their end.
+/// Returns paths that differ only in the number at their end.
 const fn paths<const COUNT: usize>() -> [[u8; 29]; COUNT] {
     let mut paths = [*b"/organisations/{id}/units0000"; COUNT];
     let mut index = 0;

@@ -1,6 +1,6 @@
 use crate::request::{IncomingRequest, RequestState, Stage, StageResult};
 
-/// Reads a small body before the limits and records, if the endpoint has any.
+/// A stage that reads a small body before the limits are checked and the record is begun.
 ///
 /// A client that sends its body too slowly or disconnects is rejected before it has used up tokens
 /// or begun a record. Larger bodies are read after the limits, so that a client over its limits
@@ -23,8 +23,8 @@ impl Stage for BodyStage {
         state: &'a mut RequestState,
         request: &'a mut IncomingRequest,
     ) -> StageResult<'a> {
-        // The fingerprint under an idempotency key covers the body, also if the handler does not
-        // read it.
+        // With an idempotency key, the fingerprint covers the body even if the handler does not
+        // read the body.
         if !self.reads_body && state.info.key.is_none() {
             return StageResult::PASS;
         }

@@ -30,8 +30,8 @@ pub struct CallCount {
 }
 
 impl DeprecatedCalls {
-    /// Counters at zero, one for each route of each deprecated endpoint. A route has a template and
-    /// a version.
+    /// Creates a counter for each route of each deprecated endpoint. A route has a template and a
+    /// version.
     pub(crate) fn new(
         routes: impl Iterator<Item = (&'static EndpointSpec, String, Option<u32>)>,
     ) -> Self {
@@ -59,7 +59,7 @@ impl DeprecatedCalls {
 /// Counts the calls of one endpoint under one route.
 ///
 /// The numbers are independent, so relaxed atomics suffice. A snapshot that is taken during a call
-/// can have the call in only some of them.
+/// can include the call in only some of the numbers.
 #[derive(Debug)]
 pub(crate) struct Counter {
     spec: &'static EndpointSpec,

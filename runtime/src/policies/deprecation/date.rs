@@ -20,7 +20,8 @@ pub struct Date {
 }
 
 impl Date {
-    /// The day with these numbers; `None` if the calendar does not have it.
+    /// Creates the day with these numbers. Returns `None` if the calendar has no such day, or if
+    /// the year is not from 1970 to 9999.
     pub const fn new(year: u16, month: u8, day: u8) -> Option<Self> {
         let is_valid = year >= 1970 && year <= 9999 && month >= 1 && month <= 12;
         if is_valid && day >= 1 && day <= days_in_month(year, month) {
@@ -57,7 +58,7 @@ impl Date {
         )
     }
 
-    /// Returns whether this day is before the other one.
+    /// Returns `true` if this day is before the other day.
     pub const fn is_before(self, other: Self) -> bool {
         self.days_since_1970() < other.days_since_1970()
     }
@@ -76,7 +77,7 @@ impl Date {
     }
 }
 
-/// A day that the macro has already checked.
+/// Returns a day that the macro has already checked.
 #[doc(hidden)]
 pub const fn date(year: u16, month: u8, day: u8) -> Date {
     Date::new(year, month, day).expect("the macro accepts only days of the calendar")
@@ -91,7 +92,7 @@ impl fmt::Display for Date {
 /// The seconds of a day. Unix time has no leap seconds.
 const SECONDS_PER_DAY: u64 = 86_400;
 
-/// The days from 1 January of the year 1.
+/// The number of days from 1 January of the year 1 to 1 January 1970.
 const DAYS_BEFORE_1970: u64 = 719_162;
 
 const fn days_in_month(year: u16, month: u8) -> u8 {

@@ -19,8 +19,8 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    /// Formats the fields. `page` is the API's page for humans, which is used if the endpoint has
-    /// none.
+    /// Formats the fields. `page` is the API's page for humans. It is used if the endpoint declares
+    /// no page.
     pub(super) fn new(spec: &DeprecationSpec, page: Option<&str>) -> Self {
         Self {
             deprecation: spec.deprecated.and_then(deprecation),
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn e02_pages_are_those_of_the_endpoint_or_the_api_and_keep_other_links() {
+    fn e02_pages_come_from_the_endpoint_or_the_api_and_other_links_stay() {
         let links = |spec: &DeprecationSpec, page: Option<&str>| {
             fields_of(spec, page)
                 .into_iter()

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::extract::reference;
 
-/// The path of a successor, with the parameters of the request still to be filled in.
+/// The path template of a successor. It is filled with the path parameters of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SuccessorPath(Vec<PathPart>);
 
@@ -16,7 +16,8 @@ enum PathPart {
 }
 
 impl SuccessorPath {
-    /// The path for the template `to`; `None` if `to` has a parameter that `from` does not have.
+    /// Creates the path from the template `to`. Returns `None` if `to` has a parameter that `from`
+    /// does not have.
     pub(super) fn new(from: &str, to: &str) -> Option<Self> {
         let part = |segment: &str| {
             if segment.starts_with('{') {
@@ -30,7 +31,8 @@ impl SuccessorPath {
         to.split('/').map(part).collect::<Option<_>>().map(Self)
     }
 
-    /// Returns the successor's path for a request of `path`, percent-encoded as the request was.
+    /// Returns the successor's path for a request with this `path`, percent-encoded as in the
+    /// request.
     pub(super) fn fill(&self, path: &str) -> String {
         let request_segments: Vec<&str> = path.split('/').collect();
         let segments = self.0.iter().map(|part| match part {
@@ -64,7 +66,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn e02_no_path_breaks_out_of_its_link(id in "[^/]*") {
+        fn e02_a_path_cannot_break_out_of_its_link(id in "[^/]*") {
             let path = SuccessorPath::new("/v1/a/{id}", "/a/{id}").expect("the same names");
             let link = path.fill(&format!("/v1/a/{id}"));
             proptest::prop_assert!(link.starts_with("/a/") && link.is_ascii());

@@ -35,28 +35,28 @@
 //! |---|---|---|
 //! | `Deprecation: @1782777600` | the start of the day of `deprecated`, which may be in the future | RFC 9745 |
 //! | `Sunset: Thu, 31 Dec 2026 23:59:59 GMT` | the end of the day of `sunset` | RFC 8594 |
-//! | `Link: <…>; rel="deprecation"`, `rel="sunset"` | a page for humans: the one in `info`, else that of [`Api::deprecation_info`](crate::Api::deprecation_info), if there is one | RFC 9745, RFC 8594 |
+//! | `Link: <…>; rel="deprecation"`, `rel="sunset"` | a page for humans: the page in `info`, or else the page of [`Api::deprecation_info`](crate::Api::deprecation_info), if it is set | RFC 9745, RFC 8594 |
 //! | `Link: </v2/accounts/7>; rel="successor-version"` | the same resource in the successor, with the path parameters of the request and the prefix of an outer router | RFC 5829 |
 //!
-//! Other `Link` fields of the response are kept. Otherwise the endpoint works as before, also after
-//! its sunset. With `enforce`, requests after the sunset get a 410 `VERSION_GONE`, whose link leads
-//! to the successor. The 410 comes before authentication and all other policies: every client gets
-//! it, and no limit, store or handler is called.
+//! Other `Link` fields of the response are kept. The endpoint works as before, even after its
+//! sunset. With `enforce`, requests after the sunset get a 410 `VERSION_GONE` with a link to the
+//! successor. The 410 comes before authentication and all other policies: every client gets it, and
+//! no limit, store or handler is called.
 //!
 //! # What operators see
 //!
 //! [`Api::deprecated_calls`](crate::Api::deprecated_calls) counts the calls of each deprecated
-//! endpoint and version, and those after its sunset. From the day of its deprecation on, the first
-//! call of each endpoint is logged, then at most one line per minute. A line has the number of
-//! calls since the last line and the caller of the last one.
+//! endpoint and version, and separately the calls after its sunset. From the day of its deprecation
+//! on, calls of an endpoint are logged: the first call immediately, and then at most one line per
+//! minute. A line has the number of calls since the last line, and the caller of the last call.
 //!
 //! # What surprises
 //!
-//! - `sunset` without `deprecated` means that the endpoint is deprecated already. It sends no
-//!   `Deprecation` field.
+//! - `sunset` without `deprecated` means that the endpoint is already deprecated. The endpoint
+//!   sends no `Deprecation` field.
 //! - The successor is an endpoint of the same [`routes!`](crate::routes) list with the same method.
-//!   It has no path parameter that the deprecated endpoint lacks, and its own sunset, if any, is
-//!   later. Otherwise the list does not compile.
+//!   The deprecated endpoint must have all path parameters of its successor. If the successor has a
+//!   sunset, it must be later. Otherwise the list does not compile.
 //! - Days are in UTC, by the clock of the process or of [`Api::clock`](crate::Api::clock).
 
 mod calls;

@@ -14,14 +14,14 @@ pub struct DeprecationSpec {
     pub sunset: Option<Date>,
     /// A page for humans about the sunset; `None` uses the API's page.
     pub sunset_info: Option<&'static str>,
-    /// Whether requests after the sunset are rejected.
+    /// Set if requests after the sunset are rejected.
     pub enforced: bool,
     /// The endpoint that replaces this one.
     pub successor: Option<EndpointId>,
 }
 
 impl DeprecationSpec {
-    /// A deprecation without dates.
+    /// Creates a deprecation without dates.
     pub const fn new() -> Self {
         Self {
             deprecated: None,

@@ -32,14 +32,14 @@ pub(crate) struct Deprecation {
     clock: Arc<dyn Clock>,
 }
 
-/// The time between two log lines for an endpoint under one route: old clients may call it all the
-/// time.
+/// The time between two log lines for an endpoint under one route. Old clients may call the
+/// endpoint all the time, so not every call is logged.
 const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
 impl Deprecation {
-    /// The deprecation of `endpoint`; `None` if it declares none. `route` is its own template,
-    /// `successor` the template of the endpoint that replaces it, and `page` the API's page for
-    /// humans.
+    /// Prepares the deprecation of `endpoint`. Returns `None` if the endpoint does not declare a
+    /// deprecation. `route` is the template of the endpoint, `successor` is the template of the
+    /// endpoint that replaces it, and `page` is the API's page for humans.
     pub(crate) fn new(
         endpoint: &'static EndpointSpec,
         route: &str,
@@ -110,7 +110,8 @@ impl Deprecation {
 pub(crate) struct DeprecationStage(Arc<Deprecation>);
 
 impl DeprecationStage {
-    /// The stage of an endpoint that declares `deprecated` or `sunset`; `None` for any other.
+    /// Returns the stage of an endpoint that declares `deprecated` or `sunset`, or `None` for any
+    /// other endpoint.
     pub(crate) fn new(deprecation: Option<&Arc<Deprecation>>) -> Option<Self> {
         deprecation.cloned().map(Self)
     }
@@ -132,8 +133,8 @@ impl Stage for DeprecationStage {
     }
 }
 
-/// Writes the response fields and the log line, which has the caller. The caller is only known
-/// after authentication.
+/// A writer of the response fields and of the log line. The log line contains the caller, who is
+/// only known after authentication.
 #[derive(Debug)]
 struct DeprecationResponseWriter {
     deprecation: Arc<Deprecation>,

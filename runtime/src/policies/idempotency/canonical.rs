@@ -14,32 +14,33 @@
 //!
 //! A length below 255 is one byte. A longer one is the byte 255 and eight bytes, big-endian.
 //!
-//! Stored fingerprints are hashes of the canonical form. A change of the form needs a new version
+//! Stored fingerprints are hashes of the canonical form. If the form changes, increase the version
 //! of the fingerprints.
 //!
-//! One pass reads the text (RFC 8259) and writes the form. The reader is written here, because the
-//! features of `serde_json` change the texts that it accepts, and any crate of a program may enable
-//! them.
+//! One pass reads the text (RFC 8259) and writes the form. The module does not use `serde_json`,
+//! because features of `serde_json` change which texts it accepts, and any crate of a program may
+//! enable these features.
 
 use core::ops::Range;
 
 use smallvec::SmallVec;
 
-/// Returns the canonical form; `None` if the text has no canonical form.
+/// Returns the canonical form, or `None` if the text has no canonical form.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn canonical(text: &[u8]) -> Option<Vec<u8>> {
     let mut form = Vec::new();
     write_canonical(text, &mut form).map(|()| form)
 }
 
-/// Appends the canonical form to `into`; `None` if the text has no canonical form. Then `into`
-/// contains an incomplete form.
+/// Appends the canonical form to `into`. If the text has no canonical form, returns `None`, and
+/// `into` contains an incomplete form.
 pub(super) fn write_canonical(text: &[u8], into: &mut Vec<u8>) -> Option<()> {
     let mut reader = Reader {
         text: core::str::from_utf8(text).ok()?.as_bytes(),
         at: 0,
     };
-    // Sorting first copies the members behind the form, which needs twice the length.
+    // Sorting first copies the members to the end of the form, so the form can need twice the
+    // length of the text.
     into.reserve(2 * text.len());
     let mut form = Canonical {
         bytes: into,
@@ -52,20 +53,20 @@ pub(super) fn write_canonical(text: &[u8], into: &mut Vec<u8>) -> Option<()> {
     reader.peek().is_none().then_some(())
 }
 
-/// The deepest nesting of a text with a canonical form. It is the limit of `serde_json`, so a
-/// deeper text is no JSON to a handler either.
+/// The deepest nesting of a text with a canonical form. This is the limit of `serde_json`, so a
+/// handler cannot parse a deeper text either.
 const MAX_DEPTH: usize = 128;
 
 /// The canonical form of the text that was read so far.
 struct Canonical<'a> {
     bytes: &'a mut Vec<u8>,
-    /// The members of all open objects, those of the innermost object last.
+    /// The members of all open objects. The members of the innermost object are last.
     members: SmallVec<[Member; 16]>,
-    /// The arrays and objects that have not ended, the innermost last.
+    /// The arrays and objects that have not ended. The innermost one is last.
     containers: SmallVec<[Container; 8]>,
 }
 
-/// The place of a member in the canonical form.
+/// The position of a member in the canonical form.
 struct Member {
     /// The decoded bytes of the name.
     name: Range<usize>,
@@ -84,8 +85,8 @@ struct Container {
 }
 
 impl Canonical<'_> {
-    /// Reads a value without parts, or the start of an array or object. Returns `true` if a value
-    /// inside of it follows.
+    /// Reads a scalar value, or the start of an array or object. Returns `true` if a value inside
+    /// the array or object follows.
     fn begin_value(&mut self, reader: &mut Reader<'_>) -> Option<bool> {
         match reader.peek()? {
             b'{' => return self.open_container(reader, b'}'),
@@ -131,7 +132,8 @@ impl Canonical<'_> {
         Some(false)
     }
 
-    /// Reads the text before a value: in an object its name and colon, in an array nothing.
+    /// Reads the text before a value: in an object the name and the colon of the member, in an
+    /// array nothing.
     fn before_value(&mut self, reader: &mut Reader<'_>, end: u8) -> Option<bool> {
         if end == b'}' {
             reader.peek()?;
@@ -157,7 +159,7 @@ impl Canonical<'_> {
         Some(())
     }
 
-    /// Reads a string and appends its form. Returns the place of its decoded bytes.
+    /// Reads a string and appends its form. Returns the position of its decoded bytes.
     fn string(&mut self, reader: &mut Reader<'_>) -> Option<Range<usize>> {
         let length = match reader.plain_string() {
             Some(plain) => {
@@ -183,7 +185,7 @@ impl Canonical<'_> {
         Some(())
     }
 
-    /// Sorts the members from index `first` on; `None` if two members have the same name.
+    /// Sorts the members from index `first` on. Returns `None` if two members have the same name.
     fn sort_members(&mut self, first: usize) -> Option<()> {
         let Self { bytes, members, .. } = self;
         let (members, end) = (&mut members[first..], bytes.len());
@@ -197,7 +199,7 @@ impl Canonical<'_> {
         {
             return None;
         }
-        // The sorted copies go behind the form and then replace the unsorted members.
+        // The sorted copies are appended to the form, and then replace the unsorted members.
         for member in &*members {
             bytes.extend_from_within(member.form.clone());
         }
@@ -207,7 +209,7 @@ impl Canonical<'_> {
     }
 }
 
-/// Reads the tokens of a JSON text in UTF-8.
+/// A reader of the tokens of a JSON text in UTF-8.
 struct Reader<'a> {
     text: &'a [u8],
     at: usize,
@@ -228,7 +230,7 @@ impl<'a> Reader<'a> {
         Some(byte)
     }
 
-    /// Takes the next byte if it equals this one.
+    /// Takes the next byte if it equals `byte`.
     fn take_if(&mut self, byte: u8) -> bool {
         let next = self.text.get(self.at) == Some(&byte);
         self.at += usize::from(next);
@@ -314,8 +316,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Takes the code unit of a `\u` escape, or the two of a surrogate pair; `None` for half a
-    /// pair.
+    /// Takes the code unit of a `\u` escape, or both code units of a surrogate pair. Returns `None`
+    /// for half of a pair.
     fn code_point(&mut self) -> Option<char> {
         let first = self.code_unit()?;
         if let Some(single) = char::from_u32(u32::from(first)) {
@@ -352,11 +354,11 @@ fn unescaped_length(text: &[u8]) -> usize {
     8 * words.len() + rest.iter().position(ends).unwrap_or(rest.len())
 }
 
-/// Marks the quotes, backslashes and control characters among eight bytes. The lowest byte is the
-/// first one.
+/// Finds the first quote, backslash or control character among eight bytes. The lowest byte is the
+/// first byte.
 ///
-/// The lowest set bit is the high bit of the first such byte. Higher bits can be wrong: the borrow
-/// of a subtraction spreads upwards, never downwards.
+/// The lowest set bit of the result is the high bit of the first such byte. Higher bits can be
+/// wrong: the borrow of a subtraction spreads upwards, never downwards.
 const fn string_end_bits(bytes: u64) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     let (quote, backslash) = (bytes ^ (ONES * b'"' as u64), bytes ^ (ONES * b'\\' as u64));
@@ -428,10 +430,10 @@ mod tests {
         assert_eq!(canonical(deep.as_bytes()), None);
     }
 
-    /// Stored fingerprints are hashes of these forms: a change here needs a new fingerprint
-    /// version.
+    /// Stored fingerprints are hashes of these forms: if a form changes, increase the version of
+    /// the fingerprints.
     #[test]
-    fn a07_canonical_forms_are_those_of_earlier_releases() {
+    fn a07_canonical_forms_do_not_change_between_releases() {
         let forms = [
             ("null", "z"),
             (" true", "t"),

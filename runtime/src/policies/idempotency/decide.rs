@@ -36,7 +36,7 @@ pub(crate) fn settle(origin: ResponseOrigin, status: StatusCode, effects: Effect
 /// The state of a RUNNING record's lease at a given time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LeaseState {
-    /// The lease has not ended: the run goes on.
+    /// The lease has not ended: the run continues.
     Held,
     /// The lease has lapsed, and a retry may run the handler again.
     LapsedRerun,
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a16_any_other_5xx_is_unknown() {
+    fn a16_the_outcome_of_any_other_5xx_is_unknown() {
         for status in [500, 502, 503, 504] {
             let status = StatusCode::from_u16(status).expect("a status");
             assert_eq!(

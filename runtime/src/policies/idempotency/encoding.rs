@@ -1,4 +1,4 @@
-//! The encoding of a stored response as bytes, which all stores that store bytes use.
+//! The encoding of a stored response as bytes. All stores that store bytes use it.
 //!
 //! | bytes | content |
 //! |---|---|
@@ -24,8 +24,8 @@ impl StoredResponse {
         bytes
     }
 
-    /// Decodes a response that [`to_bytes`](Self::to_bytes) of this or an earlier release has
-    /// encoded; `None` for any other bytes.
+    /// Decodes the result of [`to_bytes`](Self::to_bytes) of this or an earlier release. Returns
+    /// `None` for any other bytes.
     pub fn from_bytes(mut bytes: Bytes) -> Option<Self> {
         let status = StatusCode::from_u16(bytes.try_get_u16().ok()?).ok()?;
         read_content(status, bytes)
@@ -46,7 +46,7 @@ pub(super) fn put_content(bytes: &mut Vec<u8>, stored: &StoredResponse) {
     }
 }
 
-/// Decodes the bytes that [`put_content`] has encoded into a response with this status.
+/// Decodes the result of [`put_content`]. Returns a response with this status.
 pub(super) fn read_content(status: StatusCode, bytes: Bytes) -> Option<StoredResponse> {
     match bytes.first() {
         Some(&EncryptedResponse::FORMAT) => EncryptedResponse::from_bytes(bytes)
@@ -92,12 +92,13 @@ fn read_plain(status: StatusCode, mut rest: Bytes) -> Option<StoredResponse> {
 fn length<N: TryFrom<usize>>(length: usize) -> N {
     N::try_from(length)
         .ok()
-        .expect("a header map and a stored body have far lower bounds")
+        .expect("the limits of header maps and stored bodies are far lower")
 }
 
 fn take_fields(rest: &mut Bytes) -> Option<Vec<Field>> {
     let count = rest.try_get_u16().ok()?;
-    // A forged count must not reserve memory: more than 64 fields let the list grow.
+    // A forged count must not reserve much memory: room for at most 64 fields is reserved, and the
+    // list grows for more.
     let mut fields = Vec::with_capacity(usize::from(count.min(64)));
     for _ in 0..count {
         let name_length = usize::from(rest.try_get_u16().ok()?);
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_encoding_is_that_of_earlier_releases() {
+    fn the_encoding_does_not_change_between_releases() {
         let expected = b"\0\xc9\x01\0\x01\0\x08\0\0\0\x0elocation/v1/payments/1\0\0\0\x02{}";
         assert_eq!(response().to_bytes(), expected);
         assert_eq!(

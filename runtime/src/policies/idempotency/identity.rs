@@ -14,22 +14,22 @@ use crate::request::Caller;
 use crate::request::OwnerHasher;
 use crate::secret::{Key, KeyedHash};
 
-/// The version of the fingerprints that this release makes. A change of the hashed data needs a new
-/// version, because stored records contain fingerprints.
+/// The version of the fingerprints that this release makes. If the hashed data changes, increase
+/// the version, because stored records contain fingerprints.
 const FINGERPRINT_VERSION: u8 = 2;
 
-/// The context that separates the names of records from all other hashes. A change of the hashed
-/// data needs a new number.
+/// The context that makes the names of records differ from all other hashes. If the hashed data
+/// changes, increase the number.
 const NAME_CONTEXT: &str = "aplomb idempotency record 1";
 
 /// The second half of every fingerprint key.
 const FINGERPRINT_KEY_SUFFIX: &[u8; 16] = b"aplomb request 2";
 
-/// Computes the names of the records of one endpoint.
+/// A generator for the names of the records of one endpoint.
 ///
 /// A name is a hash, so a store contains neither keys nor callers in plain form. The hash needs no
-/// secret, so a changed or lost secret does not make a used key new. Names are pseudonyms: a reader
-/// of the store can confirm a guessed caller together with a guessed key.
+/// secret, so existing records are still found if a secret changes or is lost. Names are
+/// pseudonyms: an attacker who can read the store can test guesses of a caller and a key.
 #[derive(Debug, Clone)]
 pub(crate) struct RecordNames {
     namespace: String,
@@ -42,7 +42,7 @@ pub(crate) struct RecordNames {
 
 impl RecordNames {
     /// Creates the names for the endpoint with this method and versioned route template. The names
-    /// of path parameters are ignored, so a renamed parameter keeps its records.
+    /// of path parameters are ignored, so records are still found after a parameter is renamed.
     pub(crate) fn new(namespace: &str, method: &'static str, route: &str) -> Self {
         Self {
             namespace: namespace.to_owned(),
@@ -53,10 +53,11 @@ impl RecordNames {
         }
     }
 
-    /// Returns the name of the record of this caller's key, and the key for the fingerprints of its
-    /// requests.
+    /// Returns the name of the record for this caller and this idempotency key, and the hash key
+    /// for the fingerprints of the requests with that idempotency key.
     pub(crate) fn record(&self, caller: Option<&Caller>, key: &str) -> (RecordKey, FingerprintKey) {
-        // Callers have no tenant yet. The empty part reserves its place in the hash.
+        // Callers have no tenant yet. The empty part reserves the position of the tenant in the
+        // hash.
         let (tenant, (kind, id)) = (
             b"",
             caller.map_or(("anonymous", ""), |caller| ("caller", caller.id())),
@@ -74,8 +75,8 @@ impl RecordNames {
             .part(self.template.as_bytes())
             .part(key.as_bytes())
             .finish_halves();
-        // The first hash selects the slot of a cluster. Without a caller it is the record's own
-        // hash, which spreads these records over all slots.
+        // The first hash selects the slot of a cluster. Without a caller it equals the hash of the
+        // record, which spreads these records over all slots.
         let owner = caller.map_or(name, |caller| self.caller_hasher.hash_caller(caller));
         (
             RecordKey::new(owner, name),
@@ -114,8 +115,8 @@ impl FingerprintKey {
     /// Returns the fingerprint of a request. Requests with equal fingerprints are retries of each
     /// other.
     ///
-    /// It covers the decoded path, the query, the media type, the content coding, the header fields
-    /// named in `fields`, and the body.
+    /// The fingerprint covers the decoded path, the query, the media type, the content coding, the
+    /// header fields named in `fields`, and the body.
     pub(crate) fn fingerprint(&self, head: &Parts, fields: &[&str], body: &Bytes) -> Fingerprint {
         let mut hash = self
             .0
@@ -160,7 +161,7 @@ fn hash_field(hash: &mut KeyedHash, head: &Parts, name: &str) {
 fn hash_query(hash: &mut KeyedHash, head: &Parts) {
     let query = head.uri.query().unwrap_or_default();
     let mut pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
-    // A stable sort: values of one name must not change places.
+    // The sort is stable, because the values of one name must keep their order.
     pairs.sort_by(|(left, _), (right, _)| left.cmp(right));
     hash.add(&pairs.len().to_be_bytes());
     for (name, value) in &pairs {
@@ -273,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a04_records_of_one_caller_share_a_tag_and_a_record_without_a_caller_has_its_own() {
+    fn a04_records_of_a_caller_share_a_hash_and_records_without_a_caller_do_not() {
         let of = |caller, key| record(caller, "POST", "/v1/payments", key);
         assert_eq!(
             of(Some("alice"), "k").caller(),
@@ -506,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn a04_record_names_are_those_of_earlier_releases() {
+    fn a04_record_names_do_not_change_between_releases() {
         let name =
             |caller| record(caller, "POST", "/v1/orders/{id}/pay", "8e03978e-40d5").to_string();
         assert_eq!(
@@ -517,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn a07_fingerprints_are_those_of_earlier_releases() {
+    fn a07_fingerprints_do_not_change_between_releases() {
         let request =
             http::Request::post("/orders/1?b=2&a=1").header(CONTENT_TYPE, "application/json");
         let (head, ()) = request.body(()).expect("a request").into_parts();

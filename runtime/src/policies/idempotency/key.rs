@@ -12,14 +12,14 @@ use crate::problem::{FieldError, Location, Problem, registry};
 /// The name of the header field (draft-ietf-httpapi-idempotency-key-header §2.1).
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The maximal length of a key in characters, enough for any UUID or hash in text form.
+/// The maximum length of a key in characters. It is enough for any UUID or hash in text form.
 const MAX_LENGTH: usize = 255;
 
 /// Parses the key of a request; `None` without the header field. `"k"` and `k` are the same key.
 ///
 /// # Errors
 ///
-/// 400 `IDEMPOTENCY_KEY_INVALID` for several fields, or for a value that is not one key.
+/// Returns a 400 `IDEMPOTENCY_KEY_INVALID` for several fields, or for a value that is not one key.
 pub(crate) fn key_from_headers(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut fields = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(field) = fields.next() else {

@@ -1,7 +1,8 @@
 //! The renewal of the leases of running requests.
 //!
-//! The renewal has a thread and a runtime of its own, so that a handler that blocks the runtime of
-//! the requests does not stop it. A run that exceeds the maximum duration is marked UNKNOWN.
+//! The renewal has a separate thread with a separate runtime, so a handler that blocks the runtime
+//! of the requests does not stop the renewal. A run that exceeds the maximum duration is marked
+//! UNKNOWN.
 
 use core::time::Duration;
 use std::io;
@@ -16,7 +17,8 @@ use super::store::{IdempotencyStore, Lease, Token};
 use crate::facet::StoreError;
 use crate::uniform_map::UniformMap;
 
-/// Renews the leases of all active runs. Dropping it ends the renewal.
+/// A handle to the thread that renews the leases of all active runs. The renewal ends when the
+/// handle is dropped.
 #[derive(Debug)]
 pub(crate) struct LeaseRenewer {
     leases: Arc<RenewedLeases>,
@@ -41,7 +43,7 @@ struct RenewedLease {
     ttl: Duration,
 }
 
-/// Keeps the lease of one run renewed until it is dropped.
+/// A guard for the lease of one run. The lease is renewed until the guard is dropped.
 #[derive(Debug)]
 pub(crate) struct LeaseGuard {
     leases: Arc<RenewedLeases>,
@@ -49,12 +51,12 @@ pub(crate) struct LeaseGuard {
 }
 
 impl LeaseRenewer {
-    /// Starts the thread. It renews every third of a `lease`, and each run for at most
-    /// `max_handler_duration`.
+    /// Starts the thread. The thread renews the leases after each third of a `lease`. It renews the
+    /// lease of a run for at most `max_handler_duration`.
     ///
     /// # Errors
     ///
-    /// If the operating system refuses the runtime or the thread.
+    /// Fails if the operating system refuses the runtime or the thread.
     pub(crate) fn start(
         store: Arc<dyn IdempotencyStore>,
         lease: Duration,
@@ -96,7 +98,7 @@ impl LeaseRenewer {
 
 impl Drop for LeaseRenewer {
     fn drop(&mut self) {
-        // `notify_one` stores a permit, so the thread also stops if it is not waiting right now.
+        // `notify_one` stores a permit, so the thread stops even if it is not waiting right now.
         self.leases.stop.notify_one();
     }
 }
@@ -108,9 +110,9 @@ impl Drop for LeaseGuard {
 }
 
 impl RenewedLeases {
-    /// Renews every third of a lease, so that a failed renewal can be repeated before the lease
-    /// lapses. After a failure the next renewal follows three times sooner, and after one second at
-    /// the latest.
+    /// Renews the leases after each third of a lease, so that a failed renewal can be repeated
+    /// before the lease lapses. After a failure, the pause is a third as long, and at most one
+    /// second.
     async fn renew_until_stopped(self: Arc<Self>, store: Arc<dyn IdempotencyStore>) {
         let interval = self.lease / 3;
         let mut pause = interval;
@@ -132,8 +134,8 @@ impl RenewedLeases {
         for run in self.overdue_runs() {
             match store.mark_unknown(run.lease, run.ttl).await {
                 Ok(written) => self.stop_renewal(run.lease, written),
-                // The lease stays in the map and is renewed further: if it lapsed, `on_crash =
-                // rerun` would start a second run beside this one. The next round tries again.
+                // The lease stays in the map and is still renewed. If it lapsed, `on_crash = rerun`
+                // would start a second run beside this one. The next round marks the record again.
                 Err(error) => {
                     tracing::warn!(
                         %error,
@@ -175,7 +177,7 @@ impl RenewedLeases {
         self.lock().values().map(|run| run.lease).collect()
     }
 
-    /// Forgets the leases that were lost. Returns `false` if the store failed.
+    /// Removes the leases that were lost. Returns `false` if the store failed.
     fn handle_renewal(&self, leases: &[Lease], result: Result<Vec<bool>, StoreError>) -> bool {
         match result {
             Err(error) => {
@@ -214,7 +216,7 @@ mod tests {
     const LEASE: Duration = Duration::from_secs(30);
     const TTL: Duration = Duration::from_hours(24);
 
-    /// The paused time of the test's runtime, which advances while all tasks sleep.
+    /// A clock with the paused time of the test's runtime. The time advances while all tasks sleep.
     #[derive(Debug)]
     struct RuntimeClock(tokio::time::Instant);
 
@@ -288,7 +290,7 @@ mod tests {
         records
             .abort(runs[1].lease(), Duration::ZERO)
             .await
-            .expect("memory answers");
+            .expect("an in-memory store does not fail");
         sleep(LEASE * 3).await;
         assert_eq!(records.begin(&begin(1)).await, Ok(BeginOutcome::InFlight));
         assert_eq!(records.begin(&begin(2)).await, Ok(BeginOutcome::Started));

@@ -16,7 +16,7 @@ use crate::request::{EndpointResponse, ResponseOrigin};
 
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// Returns the response to a request that finds its record in this state.
+/// Returns the response to a request whose record is in this state.
 pub(super) fn response_from_record(outcome: BeginOutcome, record: RecordKey) -> EndpointResponse {
     match outcome {
         BeginOutcome::Done(stored) => EndpointResponse {
@@ -36,8 +36,9 @@ pub(super) fn response_from_record(outcome: BeginOutcome, record: RecordKey) -> 
             Problem::new(&registry::IDEMPOTENCY_OUTCOME_UNKNOWN)
                 .with_cause(&OutcomeUnknown(record)),
         ),
-        // `Aborted` is the result of a late duplicate of a `begin`, and `Started` never comes here.
-        // A 503 is retryable, so a client that does get it sends the request again.
+        // `Aborted` is the result of a late duplicate of a `begin`, and the caller has already
+        // handled `Started`. A 503 is retryable, so a client that gets it nevertheless sends the
+        // request again.
         BeginOutcome::Started | BeginOutcome::Aborted => {
             EndpointResponse::refused(Problem::new(&registry::STORE_UNAVAILABLE))
         }
@@ -66,7 +67,8 @@ fn replay(stored: &StoredResponse) -> Response {
         || replay_without_body(stored),
         |body| replay_with_body(stored, body),
     );
-    // The problem document for an empty error body is written later. A replay is never retryable.
+    // The problem document for an empty error body is written later, from this extension. A replay
+    // is never retryable.
     if stored.status().as_u16() >= 400 && response.body().is_end_stream() {
         response
             .extensions_mut()
@@ -85,7 +87,8 @@ fn replay_with_body(stored: &StoredResponse, body: &Bytes) -> Response {
     let mut response = Response::new(Body::from(body.clone()));
     *response.status_mut() = stored.status();
     let fields = stored.headers();
-    // Six more places for the fields that are added on the way out, so that the map does not grow.
+    // The capacity includes six fields that are added before the response is sent, so that the map
+    // does not grow.
     let mut headers = HeaderMap::with_capacity(fields.len().min(MAX_FIELDS) + 6);
     for (name, value) in fields {
         headers.append(name.clone(), value.clone());
@@ -97,7 +100,7 @@ fn replay_with_body(stored: &StoredResponse, body: &Bytes) -> Response {
 /// Builds the replay of a response whose body was not stored.
 ///
 /// A 2xx becomes a 303 to its `Location`, or a 410. Any other response keeps its status, so that a
-/// client never takes a failure for a success.
+/// client never mistakes a failure for a success.
 fn replay_without_body(stored: &StoredResponse) -> Response {
     let (status, location) = (
         stored.status(),
@@ -123,7 +126,7 @@ fn replay_without_body(stored: &StoredResponse) -> Response {
     response
 }
 
-/// Returns the problem for a stored error that has no document of its own.
+/// Returns the problem for a stored error without a problem document.
 fn not_retryable(status: StatusCode) -> Problem {
     Problem::new(&registry::for_status(status.as_u16()).with_retryable(false))
 }

@@ -1,6 +1,7 @@
 //! A run: one execution of a handler under an idempotency key.
 //!
-//! A run has two types: a [`PendingRun`] does not hold its record yet, an [`ActiveRun`] does.
+//! A run is first a [`PendingRun`], which does not hold its record yet, and then an [`ActiveRun`],
+//! which does.
 
 use core::time::Duration;
 use std::sync::Arc;
@@ -39,7 +40,7 @@ pub(crate) struct IdempotencyClient {
     pub(crate) tracker: TaskTracker,
 }
 
-/// The parts from which the runs of one mounted endpoint are made.
+/// The data from which the runs of one mounted endpoint are created.
 #[derive(Debug)]
 pub(crate) struct EndpointRuns {
     pub(crate) spec: IdempotencySpec,
@@ -122,8 +123,8 @@ impl ActiveRun {
         RunRecord(self.run.begin.key)
     }
 
-    /// Settles the record with the response of the run, and returns the response for the client:
-    /// this one, or that of the run which has replaced this one.
+    /// Settles the record with the response of the run, and returns the response for the client. If
+    /// another run has replaced this run, the client gets the response of the other run.
     pub(crate) async fn settle(
         self,
         response: EndpointResponse,
@@ -131,8 +132,8 @@ impl ActiveRun {
     ) -> EndpointResponse {
         let Self { run, lease } = self;
         match settlement {
-            // The store has confirmed `begin`, so the run asks for no marker. A store that may have
-            // sent `begin` twice leaves one by itself.
+            // The store has confirmed `begin`, so no marker is needed. A store that may have sent
+            // `begin` twice writes a marker by itself.
             Settlement::Abort => {
                 run.settle_once(SettleRequest::Abort(Duration::ZERO), response, lease)
                     .await
@@ -173,7 +174,7 @@ struct RunContext {
 /// The call that settles a record.
 #[derive(Debug)]
 enum SettleRequest {
-    /// [`IdempotencyStore::abort`], whose marker lasts for this time.
+    /// [`IdempotencyStore::abort`] with a marker that lasts for this time.
     Abort(Duration),
     /// [`IdempotencyStore::complete`].
     Complete(Complete),
@@ -192,16 +193,17 @@ impl RunContext {
     }
 
     /// Returns the response to a request whose record could not be begun. If the store may have
-    /// taken the record in spite of the error, a task aborts it and retries until the store
-    /// confirms.
+    /// taken the record despite the error, a task aborts the record, and repeats the abort until
+    /// the store confirms it.
     fn begin_failed(self, error: &StoreError) -> EndpointResponse {
         let problem = Problem::new(&registry::STORE_UNAVAILABLE).with_cause(error);
         if matches!(error, StoreError::Full) {
-            // A full store has room again when records expire, which takes hours, not seconds. One
-            // minute keeps clients from retrying every second.
+            // A full store has room again when records expire, which takes hours, not seconds. With
+            // a `Retry-After` of one minute, clients do not retry every second.
             return EndpointResponse::refused(problem.with_retry_after(Duration::from_mins(1)));
         }
-        // The `begin` may still be on its way to the store: the marker stops it for one lease.
+        // The `begin` may still be on its way to the store. For the time of one lease, the marker
+        // makes it do nothing.
         if error.is_ambiguous() {
             let marker = self.endpoint.client.lease;
             self.retry_until_settled(SettleRequest::Abort(marker), None);
@@ -216,9 +218,9 @@ impl RunContext {
         SettleRequest::Complete(Complete::new(self.begin.lease(), fingerprint, outcome, ttl))
     }
 
-    /// Sends the request once. If the store fails, the client gets its response nevertheless; a
-    /// task sends the request again while the lease is still renewed. If another run has taken the
-    /// record, the client gets the response of that record.
+    /// Sends the request one time. If the store fails, the client still gets its response. A task
+    /// then sends the request again, and the lease is renewed until the task ends. If another run
+    /// has taken the record, the client gets the response of that record.
     async fn settle_once(
         self,
         request: SettleRequest,
@@ -266,9 +268,9 @@ impl RunContext {
 
     /// Sends the request in a tracked task until the store confirms it.
     ///
-    /// The task waits for as long as the store is unreachable. It stops after one lease if the
-    /// store responds with errors, and after half a lease if the service is shutting down. The
-    /// record then lapses with its lease.
+    /// The task repeats the request for as long as the store is unreachable. It stops after one
+    /// lease if the store responds with errors, and after half a lease if the service is shutting
+    /// down. The lease of the record then lapses.
     fn retry_until_settled(self, request: SettleRequest, lease: Option<LeaseGuard>) {
         let tracker = self.endpoint.client.tracker.clone();
         let retrying = self.retry(tracker.clone(), request, lease);
@@ -277,11 +279,12 @@ impl RunContext {
     }
 
     async fn retry(self, tracker: TaskTracker, request: SettleRequest, lease: Option<LeaseGuard>) {
-        // The guard lives as long as the retries, so that the lease does not lapse meanwhile.
+        // The guard is dropped after the retries, so that the lease does not lapse before.
         let _guard = lease;
         let (started, lease) = (Instant::now(), self.endpoint.client.lease);
-        // The pause doubles from 50 ms, which bridges a reconnection, to one second. With a short
-        // lease it stays below a quarter of the lease, so that several attempts fit into a lease.
+        // The pause starts at 50 ms, enough for a reconnection, and doubles up to one second. With
+        // a short lease, the pause stays below a quarter of the lease, so that several attempts fit
+        // into a lease.
         let mut pause = Duration::from_millis(50);
         loop {
             sleep(pause).await;
@@ -307,8 +310,8 @@ impl RunContext {
 
 /// Splits a response into the form to store and the response to send.
 ///
-/// A body of unknown length, or of more than `limit` bytes, is not buffered and not stored: only
-/// the first caller gets it.
+/// A body of unknown length, or of more than `limit` bytes, is not buffered and not stored. It is
+/// sent only in the first response.
 async fn buffer_response(
     response: Response,
     limit: u64,

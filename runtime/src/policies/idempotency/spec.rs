@@ -1,6 +1,6 @@
 use core::time::Duration;
 
-use crate::describe::{InBytes, InUnits, with_options};
+use crate::describe::{ByteSize, InUnits, with_options};
 
 /// The way an endpoint handles a repeated request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,13 +48,13 @@ pub struct IdempotencySpec {
     pub optional: bool,
     /// Allows keys on requests without a caller.
     pub anonymous: bool,
-    /// The response to a retry whose first run died with its process.
+    /// The response to a retry after the process of the first run has died.
     pub on_crash: OnCrash,
     /// The names of header fields that a retry must repeat, in lower case.
     pub headers: &'static [&'static str],
 }
 
-/// The response to a retry after the process of the first run died.
+/// The response to a retry after the process of the first run has died.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnCrash {
@@ -69,7 +69,7 @@ impl IdempotencySpec {
     pub const DEFAULT_MAX_STORED_BODY: u64 = 1 << 20;
 
     /// The largest accepted [`max_stored_body`](Self::max_stored_body): 16 MiB. A store writes each
-    /// body in one piece, and the store in memory contains all of them.
+    /// body in one piece, and an in-memory store contains all bodies.
     pub const MAX_STORED_BODY: u64 = 16 << 20;
 
     /// The longest `ttl` that an attribute can declare: 365 days.
@@ -98,7 +98,7 @@ impl IdempotencySpec {
     /// Stores response bodies of up to `bytes` bytes; with 0 it stores no bodies. Values above
     /// [`MAX_STORED_BODY`](Self::MAX_STORED_BODY) are lowered to it.
     ///
-    /// Only the first caller gets a longer body. The replay of a 2xx is then a 303 to the
+    /// A longer body is sent only in the first response. The replay of a 2xx is then a 303 to the
     /// `Location` of the first response, or a 410 `IDEMPOTENCY_RESPONSE_NOT_RETAINED` if there is
     /// no `Location`. The replay of any other response has the same status without the body.
     ///
@@ -155,7 +155,10 @@ impl IdempotencySpec {
         let default = Self::new();
         let mut options = vec![format!("ttl={}", InUnits(self.ttl))];
         if self.max_stored_body != default.max_stored_body {
-            options.push(format!("max_stored_body={}", InBytes(self.max_stored_body)));
+            options.push(format!(
+                "max_stored_body={}",
+                ByteSize(self.max_stored_body)
+            ));
         }
         let flags = [(self.optional, "optional"), (self.anonymous, "anonymous")];
         options.extend(

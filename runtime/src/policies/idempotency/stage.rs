@@ -7,14 +7,14 @@ use super::spec::{IdempotencyPolicy, IdempotencySpec};
 use crate::problem::Problem;
 use crate::request::{Caller, IncomingRequest, RequestInfo, RequestState, Stage, StageResult};
 
-/// Reads the idempotency key of a request.
+/// A stage that reads the idempotency key of a request.
 ///
 /// The record itself is begun at admission, together with the rate limits.
 #[derive(Debug)]
 pub(crate) struct KeyStage(IdempotencySpec);
 
 impl KeyStage {
-    /// Creates the stage; `None` if the endpoint does not declare `idempotent`.
+    /// Creates the stage. Returns `None` if the endpoint does not declare `idempotent`.
     pub(crate) fn new(policy: IdempotencyPolicy) -> Option<Self> {
         policy.spec().map(Self)
     }

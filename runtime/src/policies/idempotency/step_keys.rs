@@ -9,12 +9,12 @@ use http::request::Parts;
 use super::store::RecordKey;
 use crate::problem::Problem;
 
-/// The idempotency keys that a handler sends to other systems, as an argument of an endpoint.
+/// An extractor for the idempotency keys that a handler sends to other systems.
 ///
 /// The keys are derived from the name of the request's record. They are equal in every attempt and
-/// in every run of the operation, and depend on no secret. So another system recognizes a repeated
-/// call of a second run (`on_crash = rerun`) or of a retry inside the handler, and does not repeat
-/// its effect.
+/// in every run of the operation, and depend on no secret. If a second run (`on_crash = rerun`) or
+/// a retry inside the handler repeats a call, the other system recognizes the key and does not
+/// repeat the effect.
 ///
 /// An endpoint with `idempotent(optional)` takes `Option<StepKeys>`. On an endpoint without
 /// idempotency keys, neither argument compiles.
@@ -40,12 +40,13 @@ pub struct StepKeys {
     id: String,
 }
 
-/// The record of the run, as an extension of the request, from which the extractor reads it.
+/// A request extension with the name of the run's record. [`StepKeys`] is derived from it.
 #[derive(Debug, Clone)]
 pub(crate) struct RunRecord(pub(crate) RecordKey);
 
-// The contexts separate these hashes from all others. A change of the hashed data needs a new
-// number: other systems store these keys.
+// The contexts make these hashes differ from all other hashes. If the hashed data changes, increase
+// the number in the context: other systems store these keys, so the keys of one number must never
+// change.
 const ID_CONTEXT: &str = "aplomb operation 1";
 const STEP_CONTEXT: &str = "aplomb operation step 1";
 
@@ -56,8 +57,8 @@ impl StepKeys {
         }
     }
 
-    /// Returns the identifier of the operation: 22 characters of `[A-Za-z0-9_-]`. It is a hash,
-    /// which reveals neither the client's key nor the caller.
+    /// Returns the identifier of the operation: 22 characters of `[A-Za-z0-9_-]`. The identifier is
+    /// a hash. It reveals neither the client's key nor the caller.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -65,10 +66,10 @@ impl StepKeys {
     /// Returns the key for one step of the operation, such as one call to another system: 22
     /// characters of `[A-Za-z0-9_-]`.
     ///
-    /// The key of a step is equal in every attempt. Another name or another operation has another
-    /// key.
+    /// A step has the same key in every attempt. A step with another name, or of another operation,
+    /// has another key.
     pub fn step(&self, name: &str) -> String {
-        // All ids have the same length, so id and name need no separator.
+        // All ids have the same length, so no separator is needed between the id and the name.
         derive_key(STEP_CONTEXT, &[self.id.as_bytes(), name.as_bytes()])
     }
 }
@@ -92,7 +93,7 @@ impl<S: Send + Sync> FromRequestParts<S> for StepKeys {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         step_keys_of_request(parts).ok_or_else(|| {
-            Problem::internal("the request has no idempotency key, which `StepKeys` needs")
+            Problem::internal("`StepKeys` needs an idempotency key, but the request has none")
         })
     }
 }
@@ -122,7 +123,7 @@ mod tests {
 
     /// The keys must not change between releases, because other systems store them.
     #[test]
-    fn a14_step_keys_are_those_of_earlier_releases() {
+    fn a14_step_keys_do_not_change_between_releases() {
         let keys = step_keys(1, 1);
         assert_eq!(
             (keys.id(), keys.step("charge").as_str()),

@@ -14,10 +14,14 @@ use crate::facet::StoreFuture;
 
 /// A store of the records of idempotency keys.
 ///
-/// A record goes `ABSENT → RUNNING → DONE → ABSENT`. It is RUNNING under a lease, which the process
-/// that runs the handler renews. A lapsed lease means that this process died. Every write carries
-/// the token of its run. The token is a fencing token: a run that lost its record cannot change the
-/// record any more. All times are measured by the store's own clock.
+/// A record goes `ABSENT → RUNNING → DONE → ABSENT`. A RUNNING record has a lease, which the
+/// process that runs the handler renews. A lapsed lease means that this process has died or could
+/// not renew the lease. Every write carries the token of its run. The token is a fencing token: a
+/// run that lost its record cannot change the record any more. All times are measured by the
+/// store's own clock.
+///
+/// Each method documents the state after a **crash** before and after its write. The process or the
+/// store may crash.
 ///
 /// | state | `begin`, same request | `begin`, other request |
 /// |---|---|---|
@@ -28,19 +32,19 @@ use crate::facet::StoreFuture;
 /// | DONE | `Done` | `Mismatch` |
 /// | UNKNOWN | `Unknown` | `Mismatch` |
 pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
-    /// Takes the record for a run, or returns the state that prevents it.
+    /// Takes the record for a run, or returns the state that prevents this.
     ///
     /// **Atomic**: of several calls for one ABSENT record exactly one returns `Started`.
     ///
-    /// **Idempotent** for its own token: a repeated call returns `Started` again. After an `abort`
-    /// of the token, `begin` returns `Aborted` for one lease. So a `begin` that the network
-    /// delivers after its `abort` does not leave a RUNNING record without a run.
+    /// **Idempotent**: a repeated call with the same token returns `Started` again. After an
+    /// `abort` of the token, `begin` returns `Aborted` for the time of one lease. So a `begin` that
+    /// the network delivers after its `abort` does not leave a RUNNING record without a run.
     ///
     /// **Expiry**: the lease ends `begin.lease` after the store's current time.
     ///
-    /// **Crash** before: the record is unchanged. After, with the result lost: the record is
-    /// RUNNING until its lease ends. The caller therefore repeats `abort` until the store confirms
-    /// it.
+    /// **Crash** before the write: the record is unchanged. After the write, if the result is lost:
+    /// the record is RUNNING until its lease ends. A caller that is still alive therefore repeats
+    /// `abort` until the store confirms it.
     fn begin<'a>(&'a self, begin: &'a Begin) -> StoreFuture<'a, BeginOutcome>;
 
     /// Renews leases. Returns one `bool` per lease, in order: `true` if the lease was held and is
@@ -50,15 +54,16 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// **Expiry**: a renewed lease ends `lease` after the store's current time.
     ///
-    /// **Crash** before: the leases end when they would have ended. After: the leases are renewed.
+    /// **Crash** before the write: the leases are not renewed. After the write: they are renewed.
     fn heartbeat<'a>(&'a self, leases: &'a [Lease], lease: Duration) -> StoreFuture<'a, Vec<bool>>;
 
-    /// Writes the outcome of a run, which the store keeps for `ttl` from its current time.
+    /// Writes the outcome of a run. The store keeps the outcome for `ttl` from the store's current
+    /// time.
     ///
-    /// Compares the token, never the lease:
+    /// The token decides, not the lease:
     ///
     /// - A RUNNING record (lapsed or not) or an UNKNOWN record with this token becomes DONE.
-    /// - An ABSENT record, which the store has lost, becomes DONE.
+    /// - An ABSENT record becomes DONE: the store has lost it, so it is created again.
     /// - A DONE record with this token is unchanged.
     /// - A record with another token is unchanged: the result is `Lost` with the state of the
     ///   record.
@@ -67,48 +72,49 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// **Expiry**: not before `ttl` has passed.
     ///
-    /// **Crash** before: the lease lapses, and the record becomes UNKNOWN or a retry runs again.
-    /// After: the record is DONE.
+    /// **Crash** before the write: the lease lapses. The record then becomes UNKNOWN, or a retry
+    /// runs the handler again. After the write: the record is DONE.
     fn complete<'a>(&'a self, complete: &'a Complete) -> StoreFuture<'a, CompleteOutcome>;
 
-    /// Removes the record if it is RUNNING or UNKNOWN with this token, and leaves a marker, which
-    /// makes a late `begin` of the same token do nothing.
+    /// Removes the record if it is RUNNING or UNKNOWN with this token. Writes a marker, so that a
+    /// late `begin` with the same token does nothing.
     ///
     /// **Atomic**, and harmless if repeated.
     ///
-    /// **Expiry**: the marker ends after `marker`. The caller passes zero if it has received the
-    /// result of `begin`. The store then leaves no marker, unless the store itself may have sent
-    /// `begin` twice.
+    /// **Expiry**: the store keeps the marker for the duration `marker`. The caller passes zero if
+    /// it has received the result of `begin`. The store then writes no marker, unless the store
+    /// itself may have sent `begin` twice.
     ///
-    /// **Crash** before: the lease lapses. After: the record is ABSENT.
+    /// **Crash** before the write: the lease lapses. After the write: the record is ABSENT.
     fn abort(&self, lease: Lease, marker: Duration) -> StoreFuture<'_, ()>;
 
-    /// Makes a RUNNING record with this token, lapsed or not, UNKNOWN for `ttl` from the store's
-    /// current time. Returns `false` and writes nothing if there is no RUNNING record with this
-    /// token, because the run was just settled.
+    /// Changes a RUNNING record with this token to UNKNOWN, even if its lease has lapsed. The
+    /// record stays UNKNOWN for `ttl` from the store's current time. Returns `false` and writes
+    /// nothing if no RUNNING record has this token, because the run was settled in the meantime.
     ///
     /// **Atomic**.
     ///
     /// **Expiry**: not before `ttl` has passed.
     ///
-    /// **Crash** before: the lease lapses. After: the record is UNKNOWN until the run completes.
+    /// **Crash** before the write: the lease lapses. After the write: the record is UNKNOWN until
+    /// the run completes.
     fn mark_unknown(&self, lease: Lease, ttl: Duration) -> StoreFuture<'_, bool>;
 
-    /// Reads the state of a record for operators; `None` if the record is ABSENT. Ignores the
-    /// fingerprint.
+    /// Returns the state of a record for operators, or `None` if the record is ABSENT. The
+    /// fingerprint is not compared.
     ///
     /// **Atomic**. **Expiry** and **crash**: nothing is written.
     fn find(&self, key: RecordKey) -> StoreFuture<'_, Option<RecordState>>;
 
-    /// Resolves an UNKNOWN record by an operator's decision. With a response, the record becomes
-    /// DONE for `ttl`. Without one, it becomes ABSENT, so that the next request runs. Returns
-    /// `false` if the record is not UNKNOWN.
+    /// Resolves an UNKNOWN record as an operator has decided. With a response, the record becomes
+    /// DONE for `ttl`. Without a response, it becomes ABSENT, so that the next request runs the
+    /// handler. Returns `false` if the record is not UNKNOWN.
     ///
     /// **Atomic**.
     ///
     /// **Expiry**: not before `ttl` has passed.
     ///
-    /// **Crash** before: the record is UNKNOWN. After: the record is resolved.
+    /// **Crash** before the write: the record is UNKNOWN. After the write: the record is resolved.
     fn resolve(
         &self,
         key: RecordKey,
@@ -116,8 +122,8 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
         ttl: Duration,
     ) -> StoreFuture<'_, bool>;
 
-    /// Returns a second handle to the same records, with connections of its own, for the thread
-    /// that renews leases.
+    /// Returns a second handle to the same records, with separate connections, for the thread that
+    /// renews leases.
     ///
     /// A store returns a handle if its calls depend on the runtime that runs the requests: a
     /// handler that blocks that runtime must not stop the renewal. Other stores return `None`.
@@ -181,19 +187,20 @@ impl RecordKey {
         Self { caller, name }
     }
 
-    /// Returns the caller's hash, by which a store can keep all records of one caller in one place.
-    /// Without a caller it equals [`name`](Self::name).
+    /// Returns the caller's hash. A store can use it to keep all records of one caller on one node.
+    /// Without a caller, it equals [`name`](Self::name).
     pub const fn caller(&self) -> &[u8; 16] {
         &self.caller
     }
 
-    /// Returns the record's own hash, which is unique.
+    /// Returns the hash of the record, which is unique.
     pub const fn name(&self) -> &[u8; 16] {
         &self.name
     }
 }
 
-/// Hashes only the name, which is unique: a table in memory hashes the key of every request.
+/// Hashes only the name. The name is unique, and hashing less is faster: a table in memory hashes
+/// the key of every request.
 impl Hash for RecordKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write(&self.name);
@@ -212,7 +219,7 @@ impl fmt::Display for RecordKey {
     }
 }
 
-/// Parses the form of `Display`, which the log contains.
+/// Parses the text that `Display` writes. Log lines contain the names of records in this form.
 impl FromStr for RecordKey {
     type Err = InvalidRecordKey;
 
@@ -250,8 +257,10 @@ impl fmt::Debug for RecordKey {
     }
 }
 
-/// The fingerprint of a request: a keyed BLAKE3 hash, with the version of the rule that made it. It
-/// detects a different request with the same key.
+/// The fingerprint of a request: a keyed BLAKE3 hash. It detects a different request with the same
+/// key.
+///
+/// The version is the version of the comparison rule: which parts of a request are hashed, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint {
     version: u8,
@@ -259,12 +268,12 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Creates a fingerprint made by this version of the rule.
+    /// Creates a fingerprint that was made by this version of the comparison rule.
     pub const fn new(version: u8, digest: [u8; 32]) -> Self {
         Self { version, digest }
     }
 
-    /// Returns the version of the rule that made the fingerprint.
+    /// Returns the version of the comparison rule that made the fingerprint.
     pub const fn version(&self) -> u8 {
         self.version
     }
@@ -280,7 +289,7 @@ impl Fingerprint {
 pub struct Token(u128);
 
 impl Token {
-    /// Creates a random token, which no other run has.
+    /// Creates a random token. No other run has the same token.
     pub fn random() -> Self {
         Self(rand::random())
     }
@@ -304,8 +313,8 @@ pub struct Begin {
     pub key: RecordKey,
     /// The fingerprint of the request.
     pub fingerprint: Fingerprint,
-    /// The fingerprints of the request by earlier versions of the rule. A record from an earlier
-    /// version is compared with the fingerprint of that version.
+    /// The fingerprints of the request by earlier versions of the comparison rule. A record from an
+    /// earlier version is compared with the fingerprint of that version.
     pub earlier: Vec<Fingerprint>,
     /// The token of the run.
     pub token: Token,
@@ -338,7 +347,7 @@ impl Begin {
         }
     }
 
-    /// Sets the fingerprints of the request by earlier versions of the rule.
+    /// Sets the fingerprints of the request by earlier versions of the comparison rule.
     #[must_use]
     pub fn with_earlier(mut self, earlier: Vec<Fingerprint>) -> Self {
         self.earlier = earlier;
@@ -374,7 +383,8 @@ pub struct Lease {
 pub struct Complete {
     /// The lease of the run.
     pub lease: Lease,
-    /// The fingerprint of the request, for a record that the store has lost.
+    /// The fingerprint of the request. If the store has lost the record, it creates the record
+    /// again with this fingerprint.
     pub fingerprint: Fingerprint,
     /// The outcome to store.
     pub outcome: Outcome,
@@ -433,7 +443,7 @@ pub enum BeginOutcome {
 pub enum CompleteOutcome {
     /// The outcome is stored.
     Written,
-    /// Another run has taken the record, which is unchanged and in this state.
+    /// Another run has taken the record. The record is unchanged, and it is in this state.
     Lost(BeginOutcome),
 }
 

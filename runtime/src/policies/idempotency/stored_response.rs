@@ -11,11 +11,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::encryption::EncryptedResponse;
 
-/// A response as it is stored for replays, without the header fields that belong to one transfer.
-/// Cheap to clone.
+/// The stored form of a response, for replays. It does not have the header fields that belong to
+/// one transfer. A clone is cheap.
 ///
-/// Between the API and a store it may be [encrypted](super::EncryptionKeys): then only its status
-/// is readable. `Debug` prints the status and sizes, never fields or the body.
+/// When a store gets the response, it may be [encrypted](super::EncryptionKeys). Then only its
+/// status is readable. `Debug` prints the status and sizes, never fields or the body.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredResponse(Arc<Response>);
 
@@ -67,8 +67,8 @@ impl StoredResponse {
         )
     }
 
-    /// Restores a stored response; `None` if it has a field that is never stored, or more than
-    /// [`MAX_FIELDS`] fields.
+    /// Restores a stored response. Returns `None` if the response has a field that is never stored,
+    /// or more than [`MAX_FIELDS`] fields.
     pub(crate) fn restored(
         status: StatusCode,
         fields: Vec<Field>,
@@ -97,8 +97,8 @@ impl StoredResponse {
         self.0.status
     }
 
-    /// Returns the header fields that a replay repeats, in order; none if the response is
-    /// encrypted.
+    /// Returns the header fields that a replay repeats, in order. Returns no fields if the response
+    /// is encrypted.
     pub fn headers(&self) -> impl ExactSizeIterator<Item = (&HeaderName, &HeaderValue)> {
         self.0.fields.iter().map(|(name, value)| (name, value))
     }
@@ -128,7 +128,7 @@ impl StoredResponse {
     pub fn size(&self) -> usize {
         let fields: usize = self
             .headers()
-            // 72 bytes are a name and a value without their characters.
+            // A `HeaderName` and a `HeaderValue` take 72 bytes, plus their text.
             .map(|(name, value)| name.as_str().len() + value.len() + 72)
             .sum();
         let content = match &self.0.content {
@@ -140,8 +140,8 @@ impl StoredResponse {
     }
 }
 
-/// The maximal number of stored fields: a `HeaderMap` takes 24,576 distinct names, and 64 places
-/// are reserved for the fields that a response gets on its way out.
+/// The maximum number of stored fields. A `HeaderMap` can contain 24,576 distinct names, and 64 of
+/// them are reserved for the fields that the pipeline adds to a replay.
 pub(super) const MAX_FIELDS: usize = 24_576 - 64;
 
 /// Returns `true` if a `Connection` field names this field as hop-by-hop (RFC 9110 §7.6.1).

@@ -10,8 +10,8 @@ use super::request::PageRequest;
 /// The request of a list that is read in both directions, from
 /// [`PageRequest::bidirectional`](PageRequest::bidirectional).
 ///
-/// Read the rows from the position on, nearest first: a page before a key is read in the reverse
-/// order of the list. [`keyset`](Self::keyset) generates the SQL for that;
+/// Read the rows from the position on, with the nearest row first: a page before a key is read in
+/// the reverse order of the list. [`keyset`](Self::keyset) generates the SQL for this order.
 /// [`in_slice`](Self::in_slice) and [`in_map`](Self::in_map) read sorted collections.
 /// [`page`](Self::page) restores the order of the list.
 ///
@@ -55,7 +55,7 @@ impl<K: CursorKey> Bidirectional<K> {
         self.request.position.as_ref().map(|InOrder(key)| key)
     }
 
-    /// Returns the largest number of items of the page.
+    /// Returns the maximum number of items on the page.
     pub const fn limit(&self) -> usize {
         self.request.limit()
     }
@@ -71,7 +71,8 @@ impl<K: CursorKey> Bidirectional<K> {
         Keyset::new(&self.position(), self.fetch_limit())
     }
 
-    /// Finds the rows in `items`, which `K` sorts, by binary search. Returns them nearest first.
+    /// Finds the rows in `items` by binary search. `items` must be sorted by `K`. Returns the
+    /// nearest row first.
     pub fn in_slice<'i, T>(
         &self,
         items: &'i [T],
@@ -92,7 +93,7 @@ impl<K: CursorKey> Bidirectional<K> {
         nearest_first(range.iter(), backward, self.fetch_limit())
     }
 
-    /// Finds the rows in a map by descending its tree. Returns them nearest first.
+    /// Finds the rows in a map by a search in its tree. Returns the nearest row first.
     pub fn in_map<'m, V>(
         &self,
         map: &'m BTreeMap<InOrder<K>, V>,
@@ -110,8 +111,8 @@ impl<K: CursorKey> Bidirectional<K> {
         )
     }
 
-    /// The page of `rows`, read nearest first and at most [`fetch_limit`](Self::fetch_limit) of
-    /// them.
+    /// Returns the page of `rows`. Pass at most [`fetch_limit`](Self::fetch_limit) rows, with the
+    /// nearest row first.
     pub fn page<T>(&self, rows: Vec<T>, key: impl Fn(&T) -> K) -> Page<T> {
         self.request
             .build_page(rows, key, |cursors| PageNavigation::Bidirectional {

@@ -11,13 +11,16 @@ use crate::problem::{Problem, registry};
 use crate::request::Caller;
 use crate::secret::{Key, KeyedHash, Secret};
 
-/// The format version and the key id, one byte each. The key id is always 0: both keys are tried.
+/// The format version and the key id, one byte each. The key id is always 0, because both keys are
+/// tried.
 pub(crate) const HEADER: [u8; 2] = [2, 0];
 const MAC_BYTES: usize = 16;
-/// The most characters of a cursor: a URI with it stays within the limits of common proxies.
+/// The maximum length of a cursor in characters. A URI with such a cursor stays within the limits
+/// of common proxies.
 const MAX_LENGTH: usize = 4096;
 
-/// Writes and reads cursors: base64url of version, key id, payload and MAC.
+/// A writer and reader of cursors. A cursor is the base64url form of version, key id, payload and
+/// MAC.
 ///
 /// The payload contains the direction. The MAC covers the payload and the binding of the cursor,
 /// which is not part of the cursor itself.
@@ -28,7 +31,7 @@ pub(crate) struct Cursors {
     previous: Option<Key>,
 }
 
-/// The list to which a cursor belongs. It is invalid in any other list.
+/// The list to which a cursor belongs. The cursor is invalid in any other list.
 #[derive(Debug, Clone)]
 pub(crate) struct Binding<'a> {
     pub(crate) route: &'a str,
@@ -112,8 +115,8 @@ impl Cursors {
     }
 }
 
-/// The 400 for an invalid cursor. Its text never depends on the reason, which could help an
-/// attacker.
+/// Returns the 400 for an invalid cursor. The text is the same for every reason, because a reason
+/// could help an attacker.
 pub(super) fn invalid_cursor() -> Problem {
     Problem::new(&registry::INVALID_CURSOR)
         .with_detail("the cursor does not belong to this list: start again without a cursor")
@@ -129,7 +132,8 @@ fn mac(key: &Key, signed: &[u8], binding: &Binding<'_>, columns: &[SortColumn]) 
         .part(&binding.path);
     hash.add(kind.as_bytes());
     hash.add(id.as_bytes());
-    // The counts keep different bindings apart: without them, a filter could pass for a column.
+    // The counts make different bindings differ: without the counts, a filter could look like a
+    // column.
     hash.add(&binding.filters.len().to_be_bytes());
     for (name, value) in binding.filters {
         hash.add(name.as_bytes());

@@ -4,8 +4,8 @@ use super::value::CursorValue;
 
 /// The sort key of a list: the values of a row that determine its position.
 ///
-/// Derive it for a struct of the sort columns in their order. The last column is unique, so that no
-/// two rows have the same position. See [`derive@crate::CursorKey`].
+/// Derive the trait for a struct of the sort columns in their order. The last column must be
+/// unique, so that no two rows have the same position. See [`derive@crate::CursorKey`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a `CursorKey`",
     label = "does not declare the sort columns of a list",
@@ -13,10 +13,10 @@ use super::value::CursorValue;
             `#[derive(CursorKey)] struct Newest {{ #[cursor(desc)] created_at: i64, #[cursor(desc, unique)] id: i64 }}`"
 )]
 pub trait CursorKey: Sized {
-    /// The sort columns, with the unique one last.
+    /// The sort columns. The last column is unique.
     const COLUMNS: &'static [SortColumn];
 
-    /// Converts to values, one per column.
+    /// Converts the key to values, one per column.
     fn to_values(&self) -> Vec<CursorValue>;
 
     /// Converts back from the result of [`to_values`](Self::to_values). Returns `None` for any
@@ -54,7 +54,7 @@ pub enum Direction {
 }
 
 impl SortColumn {
-    /// A column with this name and direction.
+    /// Creates a column with this name and direction.
     pub const fn new(name: &'static str, direction: Direction) -> Self {
         Self { name, direction }
     }
@@ -78,7 +78,7 @@ impl Direction {
     }
 }
 
-/// A key that is ordered as its list, for a [`BTreeMap`](std::collections::BTreeMap) of rows.
+/// A key with the order of its list, for a [`BTreeMap`](std::collections::BTreeMap) of rows.
 #[derive(Debug, Clone, Copy)]
 pub struct InOrder<K>(pub K);
 

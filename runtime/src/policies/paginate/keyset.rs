@@ -6,11 +6,11 @@ use super::value::CursorValue;
 
 /// The SQL of a page: a condition on the sort columns, their order, and the number of rows to read.
 ///
-/// Column names come from the type of the key and values are bound, so no part of a request gets
-/// into the text. If all columns have the same direction, the condition compares rows:
-/// `(created_at, id) < (?, ?)`. Otherwise it is expanded, with an additional bound on the first
-/// column. A database can answer both forms from an index over the columns in their order, so every
-/// page costs the same.
+/// Column names come from the type of the key and values are bound, so the text of the query
+/// contains no part of a request. If all columns have the same direction, the condition compares
+/// rows: `(created_at, id) < (?, ?)`. Otherwise the condition is expanded, with an additional
+/// comparison of the first column. A database can answer both forms from an index over the columns
+/// in their order, so every page costs the same.
 ///
 /// [`sql`](Self::sql) returns the text and the values. With the feature `sqlx`, `push_onto` pushes
 /// them onto a query.
@@ -54,8 +54,8 @@ pub(super) enum Piece {
 
 /// The text and the values of a [`Keyset`].
 ///
-/// Its [`Display`](fmt::Display) form follows `WHERE` or `AND` in a query. Bind the values in the
-/// order of `binds`; the last one is the limit.
+/// Write its [`Display`](fmt::Display) form after `WHERE` or `AND` in a query. Bind the values in
+/// the order of `binds`; the last one is the limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeysetSql {
@@ -199,8 +199,8 @@ fn row_condition(columns: &[SortColumn]) -> Vec<Piece> {
 /// Returns `a >= ? AND (a > ? OR (a = ? AND (b < ? OR (b = ? AND c > ?))))`, for at least two
 /// columns.
 ///
-/// The first comparison is implied by the rest. It lets the database start at the right place of
-/// the index.
+/// The other comparisons imply the first one. The first one lets the database start at the right
+/// position in the index.
 fn expanded_condition(columns: &[SortColumn]) -> Vec<Piece> {
     let Some((last, others)) = columns.split_last() else {
         return Vec::new();

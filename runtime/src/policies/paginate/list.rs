@@ -12,7 +12,7 @@ use crate::problem::Problem;
 use crate::request::Caller;
 use crate::secret::Secret;
 
-/// The list of a request: everything that is the same on all of its pages.
+/// The list that a request reads: the data that all pages of the list have in common.
 #[derive(Debug, Default)]
 pub(super) struct List {
     pages: Option<Arc<EndpointPages>>,
@@ -34,8 +34,8 @@ impl List {
         filters: Vec<(String, String)>,
     ) -> Self {
         let caller = Caller::of(parts);
-        // Percent-encoded as in the links of a page, so that a client that follows a link gets the
-        // same binding.
+        // The path is percent-encoded as in the links of a page, so that a client that follows a
+        // link gets the same binding.
         Self {
             pages,
             caller,

@@ -2,17 +2,19 @@
 //!
 //! # By cursor
 //!
-//! A cursor contains the sort key of the last item of a page. The next page starts after that key,
-//! so rows that are inserted or deleted meanwhile neither repeat nor hide other rows, and every
-//! page costs the same. The order must be total. [`derive(CursorKey)`](derive@crate::CursorKey)
-//! turns a struct of the sort columns into the key. Its last column is unique.
+//! A cursor contains the sort key of the last item of a page. The next page starts after that key.
+//! If rows are inserted or deleted meanwhile, no other row is repeated or missing, and every page
+//! costs the same. [`derive(CursorKey)`](derive@crate::CursorKey) turns a struct of the sort
+//! columns into the key. The last column must be unique, so that no two rows have the same
+//! position.
 //!
-//! The query parameter `limit` sets the number of items. It is the declared default if absent, and
-//! is lowered to the declared maximum. Anything but a whole number above zero is a 400. A page is
+//! The query parameter `limit` sets the number of items. Without `limit`, the declared default is
+//! used. A larger number is lowered to the declared maximum. A value that is not a whole number
+//! above zero gets a 400. A page is
 //! `{"data": […], "next_cursor": "…" | null, "has_more": true | false}`. A `Link` field (RFC 8288)
-//! has the URIs of the first and the next page, which keep the other query parameters. A list that
-//! is read in [both directions](PageRequest::bidirectional) also has `prev_cursor` and a link to
-//! the previous page.
+//! has the URIs of the first and the next page, with the other query parameters of the request. A
+//! list that is read in [both directions](PageRequest::bidirectional) also has `prev_cursor` and a
+//! link to the previous page.
 //!
 //! ```
 //! use aplomb::CursorKey;
@@ -33,20 +35,22 @@
 //! # let _ = axum::Router::<()>::new().route("/payments", axum::routing::get(list));
 //! ```
 //!
-//! [`Bidirectional::keyset`] generates that condition, in either direction and for any number of
-//! columns. [`Bidirectional::in_slice`] and [`Bidirectional::in_map`] read sorted collections.
+//! [`Bidirectional::keyset`] generates the condition of such a query, in either direction and for
+//! any number of columns. [`Bidirectional::in_slice`] and [`Bidirectional::in_map`] read sorted
+//! collections.
 //!
 //! Cursors are signed. They are bound to the route, the path, the filters (all other query
-//! parameters), the caller, the sort columns and the direction. A cursor of another list is a 400
-//! `INVALID_CURSOR`. Cursors grant no access.
+//! parameters), the caller, the sort columns and the direction. A cursor of another list gets a 400
+//! `INVALID_CURSOR`. A cursor does not replace authorization.
 //!
-//! What surprises:
+//! Surprises:
 //!
-//! - After a change of the sort columns, their order or their directions, older cursors are a 400.
-//! - A page that was reached backward always has a `next_cursor`, because it leads back. A page
-//!   whose rows have all been deleted still leads to the rows before and after it.
+//! - After a change of the sort columns, their order or their directions, older cursors get a 400.
+//! - A page that was reached backward always has a `next_cursor`, because the page after it exists.
+//!   If all rows of a page have been deleted, the page still has a cursor that leads back to other
+//!   rows.
 //! - A text column must be compared byte by byte (`BINARY` in `SQLite`, `COLLATE "C"` in Postgres).
-//!   Otherwise the database and the cursor disagree about which rows come next.
+//!   Otherwise the database and the cursor disagree about the order of rows.
 //! - Every cursor contains the values of its key, which can take about 3,000 bytes at most.
 //!
 //! # By number

@@ -11,9 +11,9 @@ use crate::problem::Problem;
 
 /// The numbered page that a request asks for: `paginate = offset`. The first page is 1.
 ///
-/// Use it for lists whose first pages people look at, with a total or without. Rows that are
-/// inserted or deleted meanwhile shift the others, so some rows are seen twice and others never.
-/// The database reads all rows up to the page, so no page extends beyond item
+/// Use it if people look at the first pages of a list, with or without a total. If rows are
+/// inserted or deleted meanwhile, the rows after them move, so a client sees some rows twice or
+/// misses some. The database reads all rows up to the page, so no page extends beyond item
 /// [`MAX_ITEM`](Self::MAX_ITEM).
 ///
 /// ```
@@ -45,8 +45,8 @@ impl OffsetRequest {
     /// The last item that a page can contain, counted from 1.
     pub const MAX_ITEM: u32 = 10_000;
 
-    /// A request for calling a handler in a test: a page of up to `limit` items. Both numbers are
-    /// at least 1.
+    /// Creates a request to call a handler in a test: a page of up to `limit` items. Both numbers
+    /// are at least 1.
     pub fn new(page: u32, limit: u32) -> Self {
         Self {
             page: page.max(1),
@@ -56,7 +56,7 @@ impl OffsetRequest {
         }
     }
 
-    /// The same request from a client that asks for the total.
+    /// Returns the same request with `total=true`.
     #[must_use]
     pub fn with_total(self) -> Self {
         Self {
@@ -70,7 +70,7 @@ impl OffsetRequest {
         self.page as usize
     }
 
-    /// Returns the largest number of items of the page.
+    /// Returns the maximum number of items on the page.
     pub const fn limit(&self) -> usize {
         self.limit as usize
     }
@@ -86,13 +86,13 @@ impl OffsetRequest {
         self.limit() + 1
     }
 
-    /// Returns whether the client asks for the total number of items: `total=true`.
+    /// Returns `true` if the client asks for the total number of items (`total=true`).
     pub const fn wants_total(&self) -> bool {
         self.wants_total
     }
 
-    /// The page of `rows`, read in order and at most [`fetch_limit`](Self::fetch_limit) of them.
-    /// The response has the `total` only if the client asks for it.
+    /// Returns the page of `rows`. Pass at most [`fetch_limit`](Self::fetch_limit) rows, in the
+    /// order of the list. The response has the `total` only if the client asks for it.
     pub fn page<T>(&self, mut rows: Vec<T>, total: Option<u64>) -> Page<T> {
         let has_more = rows.len() > self.limit();
         rows.truncate(self.limit());

@@ -23,7 +23,7 @@ struct Content<T> {
     has_more: bool,
 }
 
-/// The members of a page that locate it in its list.
+/// The members of a page that show its position in the list.
 #[derive(Debug)]
 pub(super) enum PageNavigation {
     /// The page of a list that is read forward only.
@@ -66,7 +66,7 @@ impl<T> Page<T> {
         self.content.as_ref().map_or(&[], |content| &content.data)
     }
 
-    /// Returns whether there is a next page.
+    /// Returns `true` if there is a next page.
     pub fn has_more(&self) -> bool {
         self.content.as_ref().is_ok_and(|content| content.has_more)
     }
@@ -97,7 +97,7 @@ impl<T> Page<T> {
         }
     }
 
-    /// The same page with converted items, such as the public form of rows.
+    /// Returns the same page with converted items, such as the public form of rows.
     #[must_use]
     pub fn map<U>(self, item: impl FnMut(T) -> U) -> Page<U> {
         let content = self.content.map(

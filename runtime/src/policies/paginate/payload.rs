@@ -19,7 +19,7 @@ pub(super) fn write(position: &Position<Vec<CursorValue>>, bytes: &mut Vec<u8>) 
     }
 }
 
-/// Reads a position; `None` if the bytes are not exactly one.
+/// Reads a position. Returns `None` if the bytes are not exactly one position.
 pub(super) fn read(bytes: &[u8]) -> Option<Position<Vec<CursorValue>>> {
     let (position, mut rest) = bytes.split_first()?;
     let mut values = Vec::new();
@@ -35,7 +35,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Position<Vec<CursorValue>>> {
     }
 }
 
-// The kinds are part of the format: a new one needs a new number.
+// The numbers are part of the format: a new kind needs a new number.
 const START: u8 = 0;
 const AFTER: u8 = 1;
 const BEFORE: u8 = 2;
@@ -105,7 +105,8 @@ fn read_varint(bytes: &mut &[u8]) -> Option<u64> {
         let byte = read_byte(bytes)?;
         let bits = u64::from(byte & 127);
         number |= bits << shift;
-        // Bits beyond the 64th, or a last group of zero, would be a second form of the same number.
+        // Bits beyond the 64th and a last group of zero are refused: they would be a second
+        // encoding of the same number.
         if bits << shift >> shift != bits || (byte == 0 && shift > 0) {
             return None;
         }
@@ -188,7 +189,7 @@ mod tests {
         }
 
         #[test]
-        fn d02_bytes_that_are_read_are_written_the_same(bytes in prop::collection::vec(0_u8..6, 0..12)) {
+        fn d02_bytes_that_can_be_read_are_written_identically(bytes in prop::collection::vec(0_u8..6, 0..12)) {
             if let Some(position) = read(&bytes) {
                 prop_assert_eq!(bytes_of(&position), bytes);
             }

@@ -1,6 +1,6 @@
-/// The position of a page in a list, and the direction in which it is read.
+/// The position of a page in a list, and the direction in which the page is read.
 ///
-/// The row of a key may have been deleted. The position is still valid.
+/// A position stays valid if the row of its key is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Position<K> {
     /// Forward, from the first row of the list.
@@ -14,7 +14,7 @@ pub enum Position<K> {
 }
 
 impl<K> Position<K> {
-    /// Returns whether rows are read towards the start of the list.
+    /// Returns `true` if rows are read towards the start of the list.
     pub const fn is_backward(&self) -> bool {
         matches!(self, Self::Before(_) | Self::End)
     }
@@ -28,11 +28,11 @@ impl<K> Position<K> {
     }
 
     /// Returns the same position with a converted key.
-    pub fn map<L>(self, key: impl FnOnce(K) -> L) -> Position<L> {
+    pub fn map<L>(self, convert: impl FnOnce(K) -> L) -> Position<L> {
         match self {
             Self::Start => Position::Start,
-            Self::After(old) => Position::After(key(old)),
-            Self::Before(old) => Position::Before(key(old)),
+            Self::After(old) => Position::After(convert(old)),
+            Self::Before(old) => Position::Before(convert(old)),
             Self::End => Position::End,
         }
     }
@@ -56,12 +56,12 @@ pub(super) struct Neighbours<K> {
 }
 
 impl<K> Neighbours<K> {
-    /// The neighbours of a page of `rows`, in the order of the list. `more` is set if further rows
-    /// follow in the direction of reading.
+    /// Returns the positions of the previous and the next page. `rows` is in the order of the list.
+    /// `more` is set if further rows follow in the direction of reading.
     ///
-    /// On the side from which the client came there was a row: that of the key. If all rows of the
-    /// page have been deleted, the page leads back to it: the rows before an empty page are the
-    /// last of the list, and the rows after it the first.
+    /// A client that reads after or before a key came from a page on the other side of the key, so
+    /// that page exists. An empty page has no row to start from. Its previous page is then the last
+    /// page of the list (`End`), and its next page is the first page (`Start`).
     pub(super) fn around<T, L>(
         position: &Position<L>,
         rows: &[T],
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn d07_a_page_whose_rows_were_deleted_leads_back() {
+    fn d07_an_empty_page_links_to_the_end_or_the_start_of_the_list() {
         assert_eq!(neighbours(After(2), &[], false), [Some(End), None]);
         assert_eq!(neighbours(Before(5), &[], false), [None, Some(Start)]);
     }

@@ -2,16 +2,17 @@ use super::spec::PageLimits;
 use crate::extract::check_utf8;
 use crate::problem::{FieldError, Location, Problem, registry};
 
-/// The query of a list: the parameters that select the page, and all others.
+/// The query of a list: the parameters that select the page, and all other parameters.
 #[derive(Debug)]
 pub(super) struct PageQuery<const N: usize> {
     pub(super) page_parameters: [Option<String>; N],
-    /// Sorted by name only, because the order of a repeated parameter can matter.
+    /// The other parameters, sorted only by name: the order of a repeated parameter can matter, so
+    /// it is kept.
     pub(super) filters: Vec<(String, String)>,
 }
 
 impl<const N: usize> PageQuery<N> {
-    /// Parses a query in which each of these names may occur once.
+    /// Parses a query. Each of these names may occur at most one time.
     pub(super) fn read(text: &str, names: [&'static str; N]) -> Result<Self, Problem> {
         // A cursor that is not UTF-8 is an invalid cursor, not an invalid parameter.
         check_utf8(text.split('&').filter(|pair| !pair.starts_with("cursor=")))?;
@@ -41,14 +42,15 @@ impl<const N: usize> PageQuery<N> {
     }
 }
 
-/// Parses the number of items. Without `limit` it is the default; it is lowered to the maximum.
+/// Parses the number of items. Returns the default without `limit`, and never more than the
+/// maximum.
 pub(super) fn parse_limit(asked: Option<&str>, limits: PageLimits) -> Result<u32, Problem> {
     asked.map_or(Ok(limits.default), |asked| {
         Ok(parse_positive("limit", asked)?.min(limits.max))
     })
 }
 
-/// Parses a whole number above zero. A number beyond 32 bits becomes the largest one.
+/// Parses a whole number above zero. A number beyond 32 bits becomes the largest 32-bit number.
 pub(super) fn parse_positive(name: &'static str, text: &str) -> Result<u32, Problem> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = if digits {

@@ -17,8 +17,9 @@ use crate::problem::Problem;
 /// The page that a request asks for: up to [`limit`](Self::limit) items from a position in a list
 /// that `K` sorts.
 ///
-/// A handler that reads from [`after`](Self::after) and returns [`page`](Self::page) has a list
-/// that is read forward. With [`bidirectional`](Self::bidirectional), pages also lead back.
+/// If a handler reads rows from [`after`](Self::after) and returns [`page`](Self::page), clients
+/// can read the list forward only. With [`bidirectional`](Self::bidirectional), they can also read
+/// it backward.
 pub struct PageRequest<K> {
     pub(super) position: Position<InOrder<K>>,
     pub(super) limit: u32,
@@ -26,7 +27,7 @@ pub struct PageRequest<K> {
 }
 
 impl<K> PageRequest<K> {
-    /// A request for calling a handler in a test: a page of up to `limit` items (at least one)
+    /// Creates a request to call a handler in a test: a page of up to `limit` items (at least one)
     /// after a key.
     ///
     /// ```
@@ -55,8 +56,8 @@ impl<K> PageRequest<K> {
         Self::at(after.map_or(Position::Start, Position::After), limit)
     }
 
-    /// A request for calling a handler in a test: a page of up to `limit` items (at least one) from
-    /// a position.
+    /// Creates a request to call a handler in a test: a page of up to `limit` items (at least one)
+    /// from a position.
     pub fn at(position: Position<K>, limit: u32) -> Self {
         Self {
             position: position.map(InOrder),
@@ -65,8 +66,8 @@ impl<K> PageRequest<K> {
         }
     }
 
-    /// Returns the key of the last item of the previous page; `None` for the first page. For lists
-    /// that are read forward.
+    /// Returns the key of the last item of the previous page, or `None` for the first page. Use it
+    /// for lists that are read forward only.
     pub const fn after(&self) -> Option<&K> {
         match &self.position {
             Position::After(InOrder(key)) => Some(key),
@@ -74,7 +75,7 @@ impl<K> PageRequest<K> {
         }
     }
 
-    /// Returns the largest number of items of the page.
+    /// Returns the maximum number of items on the page.
     pub const fn limit(&self) -> usize {
         self.limit as usize
     }
@@ -85,7 +86,7 @@ impl<K> PageRequest<K> {
         self.limit as usize + 1
     }
 
-    /// The request of a list that is read in both directions.
+    /// Converts the request into the request of a list that is read in both directions.
     pub const fn bidirectional(self) -> Bidirectional<K>
     where
         K: CursorKey,
@@ -93,7 +94,8 @@ impl<K> PageRequest<K> {
         Bidirectional::new(self)
     }
 
-    /// The page of `rows`, read in order and at most [`fetch_limit`](Self::fetch_limit) of them.
+    /// Returns the page of `rows`. Pass at most [`fetch_limit`](Self::fetch_limit) rows, in the
+    /// order of the list.
     pub fn page<T>(&self, rows: Vec<T>, key: impl Fn(&T) -> K) -> Page<T>
     where
         K: CursorKey,
@@ -107,7 +109,7 @@ impl<K> PageRequest<K> {
         })
     }
 
-    /// The page of `rows` in the order in which they were read.
+    /// Returns the page of `rows`, which are in the order in which they were read.
     pub(super) fn build_page<T>(
         &self,
         mut rows: Vec<T>,

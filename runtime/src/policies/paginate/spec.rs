@@ -11,7 +11,7 @@ pub enum PaginationPolicy {
         /// The declared reason why the list stays small.
         reason: &'static str,
     },
-    /// Pages that follow one another by cursor.
+    /// Pages that are reached by cursors.
     Cursor(PageLimits),
     /// Numbered pages.
     Offset(PageLimits),
@@ -33,14 +33,14 @@ impl PaginationPolicy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PageLimits {
-    /// The size without `limit` in the request.
+    /// The size if the request has no `limit`.
     pub default: u32,
     /// The largest size; a larger `limit` is lowered to it.
     pub max: u32,
 }
 
 impl PageLimits {
-    /// Pages of `default` items, or of up to `max` items on request.
+    /// Creates the sizes: `default` items, or up to `max` items if the request has a `limit`.
     pub const fn new(default: u32, max: u32) -> Self {
         Self { default, max }
     }

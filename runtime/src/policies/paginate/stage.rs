@@ -19,7 +19,7 @@ pub(super) struct EndpointPages {
 }
 
 impl PageStage {
-    /// The stage of an endpoint that declares `paginate`; `None` for any other.
+    /// Returns the stage of an endpoint that declares `paginate`, or `None` for any other endpoint.
     pub(crate) fn new(policy: PaginationPolicy, route: &str, cursors: &Cursors) -> Option<Self> {
         let (PaginationPolicy::Cursor(limits) | PaginationPolicy::Offset(limits)) = policy else {
             return None;

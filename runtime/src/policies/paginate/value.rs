@@ -1,6 +1,6 @@
 use crate::id::{Id, Resource};
 
-/// The value of a sort column, as a cursor contains it and a query binds it.
+/// A value of a sort column. Cursors contain such values, and queries bind them.
 ///
 /// Values of the same kind compare as in a database: integers by size, text and bytes byte by byte,
 /// and `false` before `true`.

@@ -1,4 +1,5 @@
-//! `Keyset::push_onto` without the feature `sqlx`: the error of a call names the feature.
+//! A substitute for `Keyset::push_onto` without the feature `sqlx`. A call does not compile, and
+//! the error names the feature.
 
 use super::keyset::Keyset;
 
@@ -12,7 +13,7 @@ use super::keyset::Keyset;
 pub trait SqlxFeature {}
 
 impl Keyset {
-    /// Needs the feature `sqlx`.
+    /// Does not compile without the feature `sqlx`.
     #[doc(hidden)]
     pub fn push_onto<Query: SqlxFeature>(&self, _: &mut Query) {}
 }

@@ -1,8 +1,9 @@
 //! The limit of failed authentications, by client address.
 //!
-//! It is separate from the limits of the claimed caller, so an attacker cannot use those up. A
-//! client that keeps failing gets a 429. Valid credentials from the same address are not affected,
-//! because many clients can share an address.
+//! This limit is separate from the limits of the caller that a request claims to be, so an attacker
+//! cannot use up the tokens of that caller. A client whose authentication fails too often gets a
+//! 429. Valid credentials from the same address are not affected, because many clients can share an
+//! address.
 
 use core::time::Duration;
 use std::net::IpAddr;
@@ -15,18 +16,18 @@ use crate::client::rate_limit_prefix;
 use crate::clock::{Clock, SystemClock};
 use crate::problem::{Problem, registry};
 
-/// Counts failed authentications in this process.
+/// A counter of the failed authentications in this process.
 #[derive(Debug)]
 pub(crate) struct AuthFailures {
     limits: MemoryLimits,
     quota: Quota,
 }
 
-/// The most addresses that are counted at a time: 256 KiB.
+/// The maximum number of addresses that are counted at a time. They take 256 KiB.
 const MAX_ADDRESSES: usize = 1 << 14;
 
 /// The failures per minute after which an address gets a 429. A client with a wrong setting stays
-/// below it; guessing keys at this rate is hopeless.
+/// below this number, and an attacker cannot guess a key at this rate.
 const FAILURES_PER_MINUTE: u64 = 100;
 
 impl AuthFailures {
@@ -40,7 +41,7 @@ impl AuthFailures {
             Duration::from_mins(1),
             FAILURES_PER_MINUTE,
         )
-        .expect("a rate above zero");
+        .expect("the rate is above zero");
         Self {
             limits: MemoryLimits::with_capacity(MAX_ADDRESSES, clock),
             quota,

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::clock::Timestamp;
 
-/// The state of the breaker after the last answers of the store.
+/// The state of the breaker after the last replies of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Breaker {
     /// Every request calls the store.
@@ -12,8 +12,9 @@ pub(crate) enum Breaker {
         /// The number of failures in a row.
         failures: u32,
     },
-    /// No request calls the store before `until`. The first request after it is the probe. It moves
-    /// `until` on, so that the breaker stays open for the other requests (half-open).
+    /// No request calls the store before `until`. The first request after `until` is the probe. The
+    /// probe sets a later `until`, so that the breaker stays open for the other requests
+    /// (half-open).
     Open {
         /// The time of the next probe.
         until: Timestamp,
@@ -23,14 +24,14 @@ pub(crate) enum Breaker {
 /// The permission to call the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Permit {
-    /// One of many calls through a closed breaker.
+    /// A call through a closed breaker. Many such calls can run at the same time.
     Normal,
     /// The only call through an open breaker. Its outcome closes the breaker or keeps it open.
     Probe,
 }
 
-/// The number of failures in a row that open the breaker. One or two slow answers are common in
-/// normal operation, and each costs its request 250 ms.
+/// The number of failures in a row that open the breaker. One or two slow replies are common in
+/// normal operation, and each of them delays its request by 250 ms.
 const FAILURE_THRESHOLD: u32 = 3;
 
 /// The time between two probes. It is longer than the store timeout of 250 ms, so a probe has ended
@@ -55,8 +56,8 @@ impl Breaker {
         }
     }
 
-    /// Returns the state after the store has answered. A call from before the breaker opened does
-    /// not show that the store is back.
+    /// Returns the state after the store has replied. A call that started before the breaker opened
+    /// does not show that the store works again.
     pub(crate) fn on_success(self, permit: Permit) -> Self {
         match (self, permit) {
             (Self::Open { .. }, Permit::Normal) => self,
@@ -64,7 +65,7 @@ impl Breaker {
         }
     }
 
-    /// Returns the state after the store has failed or has not answered in time.
+    /// Returns the state after the store has failed or has not replied in time.
     pub(crate) fn on_failure(self, permit: Permit, now: Timestamp) -> Self {
         match (self, permit) {
             (Self::Closed { failures }, _) if failures + 1 < FAILURE_THRESHOLD => Self::Closed {
@@ -115,7 +116,11 @@ mod tests {
         let now = START.after(OPEN_DURATION);
         assert_eq!(opened().acquire_permit(now).1, Some(Permit::Probe));
         let (probed, _) = opened().acquire_permit(now);
-        assert_eq!(probed.acquire_permit(now).1, None, "only one");
+        assert_eq!(
+            probed.acquire_permit(now).1,
+            None,
+            "only one request probes"
+        );
         assert_eq!(probed.on_success(Permit::Probe), Breaker::CLOSED);
     }
 
@@ -156,7 +161,7 @@ mod tests {
     }
 
     proptest! {
-        /// No two requests probe a failing store within a second, whenever they come.
+        /// For any arrival times, two requests never probe a failing store within one second.
         #[test]
         fn b15_no_two_probes_start_within_a_second(
             steps in prop::collection::vec((0_u64..400_000, any::<bool>()), 1..200),

@@ -1,5 +1,5 @@
-//! The client of the rate limit store: it protects the store by breakers, decides while the store
-//! is down, and saves calls by cached rejections and prefetched tokens.
+//! The client of the rate limit store. It stops calling a failing store (circuit breakers), and
+//! decides by itself while the store is down. Cached rejections and prefetched tokens save calls.
 
 use core::fmt;
 use core::time::Duration;
@@ -18,9 +18,10 @@ use super::spec::OnError;
 use super::store::{Acquired, LimitRequest, LimitStore};
 use crate::clock::{Clock, SystemClock};
 use crate::facet::StoreError;
-use crate::request::within;
+use crate::request::with_timeout;
 
-/// Calls the rate limit store, and decides by itself if the store does not answer in time.
+/// A client that calls the rate limit store, and decides by itself if the store does not reply in
+/// time.
 #[derive(Debug)]
 pub(crate) struct LimitClient {
     store: Arc<dyn LimitStore>,
@@ -29,8 +30,8 @@ pub(crate) struct LimitClient {
     clock: Arc<dyn Clock>,
     /// One breaker for each part of the store, so that a failed part does not affect the others.
     breakers: [SharedBreaker; PARTS],
-    /// The requests that this instance has decided during the current outage. Relaxed: the number
-    /// is only logged.
+    /// The number of requests that this instance has decided during the current outage. Relaxed
+    /// atomics suffice, because the number is only logged.
     decided_locally: AtomicU64,
     /// The last rejections of the store.
     rejections: RejectionCache,
@@ -46,23 +47,23 @@ pub(crate) enum Decision {
     Locally(Acquired),
 }
 
-/// The number of breakers. A store with more parts, such as a cluster of more than 16 nodes, shares
-/// breakers between them.
+/// The number of breakers. If a store has more parts, such as a cluster of more than 16 nodes,
+/// several parts share a breaker.
 const PARTS: usize = 16;
 
-/// The longest time to wait for an answer. A healthy store answers within a few milliseconds, and a
-/// request should not wait much longer for its limits only.
+/// The longest time for which a request waits for a reply of the store. A healthy store replies
+/// within a few milliseconds, and limits should not delay a request much longer than that.
 const STORE_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// The cause in the log if neither the store nor this instance may decide.
 const NOT_DECIDED: &str = "the rate limit store did not decide, and a limit has `on_error = deny`";
 
-/// The most buckets that an instance keeps for its own decisions: 1 MiB when full, without the logs
-/// of sliding windows.
+/// The maximum number of buckets for local decisions. A full table takes 1 MiB, without the logs of
+/// sliding windows.
 const MAX_LOCAL_BUCKETS: usize = 1 << 16;
 
 impl LimitClient {
-    /// A client of this store, which `instances` share.
+    /// Creates a client of a store that `instances` share.
     pub(crate) fn new(store: Arc<dyn LimitStore>, instances: Instances) -> Self {
         Self::with_clock(Arc::new(SystemClock::new()), store, instances)
     }
@@ -84,8 +85,8 @@ impl LimitClient {
     ///
     /// # Errors
     ///
-    /// Fails if a bucket is unreadable, or if the store does not decide and `on_error` forbids the
-    /// instance to.
+    /// Fails if a bucket is unreadable, or if the store does not decide and `on_error` forbids a
+    /// local decision.
     pub(crate) async fn acquire(
         &self,
         requests: &[LimitRequest<'_>],
@@ -102,7 +103,7 @@ impl LimitClient {
         )
     }
 
-    /// Decides about requests for which the store gave no answer.
+    /// Decides about requests if the store did not decide.
     fn decide_without_store(
         &self,
         requests: &[LimitRequest<'_>],
@@ -110,13 +111,14 @@ impl LimitClient {
     ) -> Result<Decision, StoreError> {
         match on_error {
             OnError::Local => Ok(Decision::Locally(self.decide_locally(requests))),
-            // `Unreachable` means that no record has begun, so the caller has none to abort.
-            OnError::Deny => Err(StoreError::Unreachable(String::from(NOT_DECIDED))),
+            // `NotExecuted` means that no record has begun, so the caller does not have to abort a
+            // record.
+            OnError::Deny => Err(StoreError::NotExecuted(String::from(NOT_DECIDED))),
         }
     }
 
-    /// Takes the tokens of one request from those that this instance has prefetched. If there are
-    /// too few, takes them from the store, with a batch of `batch` more.
+    /// Takes the tokens of one request from the prefetched tokens of this instance. If there are
+    /// too few, takes the tokens from the store, together with a new batch of `batch` tokens.
     pub(crate) async fn acquire_prefetched(
         &self,
         request: &LimitRequest<'_>,
@@ -176,9 +178,10 @@ impl LimitClient {
         }
     }
 
-    /// Takes the tokens by a call to the store that does more in the same step, such as beginning
-    /// an idempotency record. Returns the other result of the call, or `None` if the limits reject
-    /// the request or if this instance decides without the call.
+    /// Takes the tokens with `call`, which also does something else in the same step, such as
+    /// beginning an idempotency record. Returns the decision and the other result of the call. The
+    /// other result is `None` if the limits reject the request, or if this instance decides without
+    /// the call.
     ///
     /// The call has no timeout here. A caller that stopped waiting would not know whether the other
     /// part of the call took effect.
@@ -211,7 +214,7 @@ impl LimitClient {
                 Ok((Decision::ByStore(acquired), found))
             }
             // A full store has changed nothing, so the instance can decide the limits. The record
-            // is then begun in a call of its own.
+            // is then begun in a separate call.
             Err(StoreError::Full) => self
                 .decide_without_store(requests, on_error)
                 .map(|decision| (decision, None)),
@@ -219,9 +222,9 @@ impl LimitClient {
         }
     }
 
-    /// Takes the tokens from an in-memory store, which answers immediately. Returns `None` for any
-    /// other store, which is not called, and if the store fails: then [`acquire`](Self::acquire)
-    /// handles the error.
+    /// Takes the tokens from an in-memory store, which decides immediately. Any other store is not
+    /// called, and the result is `None`. The result is also `None` if the store fails:
+    /// [`acquire`](Self::acquire) then handles the error.
     pub(crate) fn acquire_in_process(&self, requests: &[LimitRequest<'_>]) -> Option<Acquired> {
         if self.store.is_in_process() {
             self.store.acquire(requests).try_ready().ok()?.ok()
@@ -230,7 +233,7 @@ impl LimitClient {
         }
     }
 
-    /// Returns whether the cache may hold a rejection that still applies.
+    /// Returns `true` if the cache may have a rejection that still applies.
     pub(crate) fn may_have_rejections(&self) -> bool {
         self.rejections.may_have_entries(|| self.clock.now())
     }
@@ -246,7 +249,7 @@ impl LimitClient {
         &*self.clock
     }
 
-    /// Calls the store. Returns `None` if it does not answer in time or fails.
+    /// Calls the store. Returns `None` if the store does not reply in time or fails.
     async fn call_store(
         &self,
         breaker: &SharedBreaker,
@@ -254,9 +257,10 @@ impl LimitClient {
         requests: &[LimitRequest<'_>],
     ) -> Result<Option<Acquired>, StoreError> {
         let answer = self.store.acquire(requests);
-        // A ready answer comes from memory: caching its rejection would save no call.
+        // If the future is ready, the store is in memory. Caching its rejections would save no
+        // call.
         let asked_at = (!answer.is_ready()).then(|| self.clock.now());
-        match within(STORE_TIMEOUT, answer).await {
+        match with_timeout(STORE_TIMEOUT, answer).await {
             None => self.report_failure(
                 breaker,
                 permit,
@@ -277,7 +281,7 @@ impl LimitClient {
         Ok(None)
     }
 
-    /// Reports the outcome of a combined call to the breaker. A late answer counts as a failure.
+    /// Reports the outcome of a combined call to the breaker. A late reply counts as a failure.
     fn report_outcome(
         &self,
         breaker: &SharedBreaker,

@@ -2,9 +2,9 @@
 //!
 //! A token bucket is the generic cell rate algorithm (ITU-T I.371). Its only state is the
 //! theoretical arrival time: the time at which the bucket is full again. A request moves that time
-//! on by its cost. It is admitted if the result is at most one full refill ahead of now. A leaky
-//! bucket has the same state: the time at which its queue is empty again. A request waits until
-//! that time.
+//! forward by its cost. The request is admitted if the new time is at most one full refill ahead of
+//! now. A leaky bucket has the same state: the time at which its queue is empty again. A request
+//! waits until that time.
 
 use core::time::Duration;
 
@@ -50,8 +50,8 @@ pub struct LimitStatus {
 }
 
 impl BucketState {
-    /// Decides about a request for `cost` tokens that can wait for its turn up to `max_queue_wait`.
-    /// The cost is at most the burst.
+    /// Decides about a request for `cost` tokens. In a leaky bucket, the request can wait for its
+    /// turn for up to `max_queue_wait`. The cost is at most the burst.
     ///
     /// Returns the status after the request has taken its tokens. If the request is rejected,
     /// `wait` is set and the status is that of the unchanged bucket.
@@ -110,7 +110,7 @@ impl BucketState {
         }
     }
 
-    /// The state of a bucket without any tokens left.
+    /// Returns the state of a bucket without any tokens left.
     #[cfg(feature = "redis")]
     pub(crate) const fn exhausted(quota: Quota) -> Self {
         let (used, window) = (quota.burst(), quota.window());
@@ -129,8 +129,8 @@ impl BucketState {
     /// bucket, or the end of a fixed window plus one microsecond per token. Without a word the
     /// bucket is full.
     ///
-    /// A word further ahead than this quota can set it counts as an exhausted bucket. That happens
-    /// after the clock has stepped back, or after the quota was lowered.
+    /// If a word is further ahead than this quota can set it, the bucket counts as exhausted. This
+    /// happens after the clock has stepped back, or after the quota was lowered.
     pub(crate) fn from_word(word: Option<u64>, quota: Quota, now: Timestamp) -> Self {
         let now = now.as_micros();
         if quota.algorithm() == Algorithm::FixedWindow {
@@ -162,7 +162,7 @@ impl Quota {
     pub(crate) fn max_ahead(self, cost: u64, max_queue_wait: Duration) -> u64 {
         let max_ahead = self.window().saturating_sub(cost);
         match self.algorithm() {
-            // A request without cost takes no place in the queue, so it does not wait.
+            // A request of cost 0 takes no place in the queue, so it does not wait.
             Algorithm::LeakyBucket if cost > 0 => max_ahead.min(micros(max_queue_wait)),
             _ => max_ahead,
         }
@@ -170,7 +170,7 @@ impl Quota {
 }
 
 /// Returns the status after `elapsed` time in which no tokens were taken.
-pub(crate) fn after(status: LimitStatus, quota: Quota, elapsed: Duration) -> LimitStatus {
+pub(crate) fn status_after(status: LimitStatus, quota: Quota, elapsed: Duration) -> LimitStatus {
     let resets_in = status.resets_in.saturating_sub(elapsed);
     let remaining = match quota.algorithm() {
         Algorithm::TokenBucket | Algorithm::LeakyBucket => {

@@ -25,7 +25,7 @@ const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy")
 pub(crate) struct Label {
     /// The name of the limit in the structured fields.
     pub(crate) name: String,
-    /// The start of its item in `RateLimit`.
+    /// The start of the limit's item in the `RateLimit` field.
     item: String,
     burst: u64,
     limit: HeaderValue,
@@ -43,7 +43,8 @@ impl Label {
     }
 }
 
-/// The value of `RateLimit-Policy`: each name with its quota `q` and its window `w` in seconds.
+/// Returns the value of `RateLimit-Policy`: each name with its quota `q` and its window `w` in
+/// seconds.
 pub(crate) fn policy_value(limits: &[(&Label, Quota)]) -> HeaderValue {
     let mut text = String::new();
     for (label, quota) in limits {
@@ -68,7 +69,7 @@ pub(crate) fn write(
     let Some((label, tightest)) = labels.iter().zip(statuses).min_by_key(tightness) else {
         return;
     };
-    // The five fields below, the request id and the content length.
+    // Reserves room for the five fields below, the request id and the content length.
     headers.reserve(7);
     headers.insert(X_LIMIT, label.limit.clone());
     headers.insert(X_REMAINING, number_value(tightest.remaining));
@@ -80,8 +81,8 @@ pub(crate) fn write(
     headers.insert(RATELIMIT_POLICY, policy.clone());
 }
 
-/// The value of `RateLimit`: each name with the remaining tokens `r` and the seconds `t` until the
-/// bucket is full.
+/// Returns the value of `RateLimit`: each name with the remaining tokens `r` and the seconds `t`
+/// until the bucket is full.
 fn status_value(labels: &[Label], statuses: &[LimitStatus]) -> HeaderValue {
     let mut text = String::with_capacity(32 * labels.len());
     for (label, status) in labels.iter().zip(statuses) {
@@ -101,13 +102,14 @@ fn push_separator(text: &mut String) {
 }
 
 fn header_value(text: String) -> HeaderValue {
-    HeaderValue::from_maybe_shared(Bytes::from(text)).expect("names are tokens, the rest is digits")
+    HeaderValue::from_maybe_shared(Bytes::from(text))
+        .expect("limit names are tokens, and the rest is visible ASCII")
 }
 
-/// Formats a number with one allocation of the exact size. The conversion of `HeaderValue` takes a
-/// larger one.
+/// Formats a number with one allocation of the exact size. The conversion in `HeaderValue` makes a
+/// larger allocation.
 fn number_value(number: u64) -> HeaderValue {
-    HeaderValue::from_str(Digits::new().format(number)).expect("digits are visible")
+    HeaderValue::from_str(Digits::new().format(number)).expect("digits are valid in a header field")
 }
 
 fn unix_seconds_after(from_now: Duration) -> u64 {
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn b06_x_fields_describe_the_tightest_limit() {
+    fn b06_x_fields_describe_the_limit_with_the_fewest_tokens_left() {
         let ((minute, quota), (login, login_quota)) = (label("default", 100), label("login", 5));
         let policy = policy_value(&[(&minute, quota), (&login, login_quota)]);
         let statuses = [status(99, Duration::ZERO), status(4, Duration::ZERO)];

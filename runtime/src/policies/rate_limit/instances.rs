@@ -8,7 +8,7 @@ pub(crate) struct Instances(u32);
 
 const VARIABLE: &str = "APLOMB_INSTANCES";
 
-/// The largest accepted number. More instances are more likely a typing mistake.
+/// The largest accepted number. A larger number is probably a typing mistake.
 const MAX_INSTANCES: u32 = 10_000;
 
 impl Instances {

@@ -4,18 +4,19 @@ use core::hash::{Hash, Hasher};
 
 use crate::request::Caller;
 
-/// A kind of key by which limits count, such as a tenant. The value comes from a header or a path
-/// parameter and counts once it is verified.
+/// A check of the values by which a rate limit counts, such as tenants. A value comes from a header
+/// or a path parameter. A limit uses the value only after [`verify`](Self::verify) has accepted it.
 ///
 /// `by = header("x-tenant", Tenant)` and `by = param("tenant_id", Tenant)` name the type.
 ///
 /// # Why keys are verified
 ///
-/// Clients choose the values of their headers and paths. A limit by an unverified value would have
-/// no effect: **a client that invents a new value for each request gets a full bucket for each
-/// request**, and a client that sends another client's value uses up that client's limit. So
-/// compare the value with something that the client cannot choose, such as its own identity or a
-/// signature in the value. A list of all tenants prevents the first attack, but not the second.
+/// Clients choose the values of their headers and paths. A limit that counts by unverified values
+/// would have no effect: **a client that invents a new value for each request gets a full bucket
+/// for each request**. A client could also send the value of another client and use up its limit.
+/// So compare the value with data that the client cannot choose, such as the identity of the caller
+/// or a signature in the value. A check against a list of all tenants prevents the first attack,
+/// but not the second.
 ///
 /// ```
 /// use aplomb::auth::Caller;
@@ -46,25 +47,27 @@ use crate::request::Caller;
     note = "clients choose the values of headers and paths: implement `aplomb::policies::rate_limit::LimitKey`, which accepts verified values only"
 )]
 pub trait LimitKey: 'static {
-    /// Returns the key by which a request with this `value` counts, or `None` if the value is not
-    /// verified. Different spellings of one key must return the same key.
+    /// Returns the key by which the limit counts a request with this `value`, or `None` if the
+    /// value is not verified. If one key has several spellings, return the same text for all of
+    /// them.
     ///
-    /// The value is that of a header that occurs once and is ASCII, or of a percent-decoded path
-    /// parameter. The function is called for every request, before the store, and it must not
-    /// block. Keep the data that it needs in memory.
+    /// `value` is the value of the header or the percent-decoded path parameter. A header that
+    /// occurs twice or is not ASCII is not verified, and the function is not called for it. The
+    /// function is called for every request, before the store is called, so it must not block. Keep
+    /// the data that it needs in memory.
     fn verify(value: &str, caller: Option<&Caller>) -> Option<String>;
 }
 
-/// The [`LimitKey`] that verifies a value.
+/// A reference to a [`LimitKey`] type, without a type parameter.
 #[derive(Clone, Copy)]
-pub struct KeyKind {
+pub struct LimitKeyType {
     id: TypeId,
     name: fn() -> &'static str,
     verify: fn(&str, Option<&Caller>) -> Option<String>,
 }
 
-impl KeyKind {
-    /// The kind of this type.
+impl LimitKeyType {
+    /// Returns the kind that verifies with `K`.
     pub const fn of<K: LimitKey>() -> Self {
         Self {
             id: TypeId::of::<K>(),
@@ -78,22 +81,22 @@ impl KeyKind {
     }
 }
 
-/// Two kinds are equal if their types are.
-impl PartialEq for KeyKind {
+/// Two kinds are equal if they were made from the same type.
+impl PartialEq for LimitKeyType {
     fn eq(&self, other: &Self) -> bool {
         self.id == other.id
     }
 }
 
-impl Eq for KeyKind {}
+impl Eq for LimitKeyType {}
 
-impl Hash for KeyKind {
+impl Hash for LimitKeyType {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.id.hash(state);
     }
 }
 
-impl fmt::Debug for KeyKind {
+impl fmt::Debug for LimitKeyType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str((self.name)())
     }

@@ -29,7 +29,7 @@ use crate::start::StartError;
 #[derive(Debug)]
 pub(crate) struct Limits {
     /// The enforced limits, then the shadow limits.
-    rules: Vec<Rule>,
+    rules: Vec<PreparedLimit>,
     /// The response fields of the enforced limits. Shadow limits have no fields.
     labels: Vec<Label>,
     policy: HeaderValue,
@@ -37,16 +37,16 @@ pub(crate) struct Limits {
 }
 
 #[derive(Debug)]
-struct Rule {
+struct PreparedLimit {
     id: u64,
     quota: Quota,
     cost: Cost,
-    /// The most tokens that one request takes, over all endpoints of the limit.
+    /// The most tokens that one request takes, at any endpoint that declares the limit.
     max_cost: u64,
     by: LimitBy,
     /// The number of prefetched tokens, which `quota` has already reserved.
     prefetch: u64,
-    /// Set for a shadow limit.
+    /// The log of a shadow limit; `None` for an enforced limit.
     shadow: Option<Shadow>,
 }
 
@@ -65,7 +65,8 @@ pub(crate) struct LimitInputs<'a> {
 pub(crate) type LimitRequests<'a> = SmallVec<[LimitRequest<'a>; 1]>;
 
 impl Limits {
-    /// The limits of an endpoint, the same for all of its versions; `None` without any.
+    /// Prepares the limits of an endpoint. They are the same for all of its versions. Returns
+    /// `None` if the endpoint has no limits.
     pub(crate) fn new(
         spec: &EndpointSpec,
         overrides: &Overrides,
@@ -101,7 +102,7 @@ impl Limits {
             } = *limit;
             let reserved = quota.reserve(prefetch);
             let max_cost = max_costs.max_cost(limit, reserved);
-            limits.rules.push(Rule {
+            limits.rules.push(PreparedLimit {
                 id,
                 quota: reserved,
                 cost,
@@ -117,7 +118,7 @@ impl Limits {
         Ok(Some(limits))
     }
 
-    /// Applies the setting of an enforced limit: one `deny` is enough for the endpoint.
+    /// Applies the `on_error` of an enforced limit to the endpoint: one `deny` is enough.
     fn merge_on_error(&mut self, on_error: OnError) {
         if on_error == OnError::Deny {
             self.on_error = on_error;
@@ -137,7 +138,7 @@ impl Limits {
         }
     }
 
-    /// Returns whether a limit counts by the client address.
+    /// Returns `true` if a limit counts by the client address.
     pub(crate) fn needs_address(&self, caller: Option<&Caller>) -> bool {
         self.rules.iter().any(|rule| match rule.by {
             LimitBy::Caller | LimitBy::Header(..) | LimitBy::Param(..) => caller.is_none(),
@@ -146,16 +147,17 @@ impl Limits {
         })
     }
 
-    /// Returns whether a limit lets requests wait for their turn.
+    /// Returns `true` if a limit lets requests wait for their turn.
     pub(crate) fn has_leaky_bucket(&self) -> bool {
         self.rules
             .iter()
             .any(|rule| rule.quota.algorithm() == Algorithm::LeakyBucket)
     }
 
-    /// Reads the costs and keys of a request. If no limit needs any, reads nothing.
+    /// Reads the costs and keys of a request. Reads nothing if all costs are fixed and no limit
+    /// counts by a key.
     pub(crate) fn resolve_keys(&self, head: &mut Parts, caller: Option<&Caller>) -> RequestKeys {
-        if !self.rules.iter().any(Rule::reads_keys) {
+        if !self.rules.iter().any(PreparedLimit::reads_keys) {
             return RequestKeys::default();
         }
         let reads_parameters = self
@@ -169,7 +171,7 @@ impl Limits {
             .collect()
     }
 
-    /// Returns the token requests of a request, in the order of the limits.
+    /// Returns a [`LimitRequest`] for each limit of a request, in the order of the limits.
     pub(crate) fn requests<'a>(&self, inputs: &LimitInputs<'a>) -> LimitRequests<'a> {
         let mut requests = LimitRequests::new();
         for (index, rule) in self.rules.iter().enumerate() {
@@ -206,7 +208,7 @@ impl Limits {
             .unwrap_or_default()
     }
 
-    /// The 429 of a rejected request.
+    /// Returns the 429 for a rejected request.
     pub(crate) fn rejection(&self, acquired: &Acquired) -> Problem {
         let violated: Vec<ViolatedPolicy<'_>> = self.violated_policies(acquired).collect();
         let enforced = acquired.statuses.iter().take(self.labels.len());
@@ -238,8 +240,8 @@ impl Limits {
     }
 }
 
-impl Rule {
-    /// Returns whether the cost or the key has to be read from the request.
+impl PreparedLimit {
+    /// Returns `true` if the cost or the key has to be read from the request.
     fn reads_keys(&self) -> bool {
         self.cost.fixed().is_none() || matches!(self.by, LimitBy::Header(..) | LimitBy::Param(..))
     }
@@ -295,8 +297,8 @@ fn subject<'a>(
     }
 }
 
-/// Returns the one bucket that all clients share if their addresses are unknown. The first call
-/// logs an error.
+/// Returns the subject of the one bucket that all clients share if their addresses are unknown. The
+/// first call logs an error.
 fn everyone_without_address() -> LimitSubject<'static> {
     static LOG_ONCE: Once = Once::new();
     LOG_ONCE.call_once(|| {
@@ -308,11 +310,13 @@ fn everyone_without_address() -> LimitSubject<'static> {
     LimitSubject::Everyone
 }
 
-/// Returns the text that identifies a limit. It has the name of the limit, or else its endpoint and
-/// index. It also has the numbers of the limit.
+/// Returns the text that identifies a limit. The text contains the name of the limit. If the limit
+/// has no name, the text contains the endpoint and the index of the limit. It also contains the
+/// numbers of the limit.
 ///
 /// While a limit is being changed, instances with the old and the new numbers run together. With
-/// separate buckets each limit keeps its worst case. In a shared bucket, neither would.
+/// separate buckets, each group of instances admits at most its own limit. With a shared bucket,
+/// neither limit would be kept.
 fn limit_identity(
     spec: &EndpointSpec,
     limit: &RateLimitSpec,
@@ -362,8 +366,8 @@ fn label(limit: &RateLimitSpec, index: usize) -> String {
     }
 }
 
-/// The start error of a limit that no bucket can implement. The macro reports most of these
-/// earlier.
+/// Returns the error at start for a limit that no bucket can implement. The macro reports most of
+/// these errors earlier.
 pub(crate) fn invalid_limit(spec: &EndpointSpec) -> StartError {
     StartError::new(format!(
         "`{}` ({} {}): a rate limit needs a rate and a burst of at least 1, a cost from 1 to the burst, and a bucket that \

@@ -5,11 +5,12 @@ use super::quota::Quota;
 use super::store::LimitRequest;
 use crate::clock::Timestamp;
 
-/// The logs of sliding windows: the times of their tokens, within a bound.
+/// The logs of all sliding windows. A log contains the times of its tokens. The total size of the
+/// logs is bounded.
 #[derive(Debug)]
 pub(super) struct Logs {
     by_hash: HashMap<u64, Log>,
-    /// The order in which logs are dropped: each log's `full_at` and its hash.
+    /// The order in which logs are dropped: the `full_at` and the hash of each log.
     eviction_order: BTreeSet<(u64, u64)>,
     size: usize,
     max_size: usize,
@@ -20,21 +21,22 @@ struct Log {
     /// The times of the tokens in microseconds since 1970, sorted.
     times: VecDeque<u64>,
     /// The rank in the eviction order: the time at which a token bucket would be full again after
-    /// as many tokens. Logs with fewer or older tokens have a lower rank.
+    /// the same number of tokens. Logs with fewer or older tokens have a lower rank.
     full_at: u64,
     /// The time at which the last token leaves the window.
     ends_at: u64,
 }
 
-/// The memory of a log without its tokens, in tokens of 8 bytes.
+/// The memory that a log takes in addition to its tokens, in units of 8 bytes (one token).
 const LOG_OVERHEAD: usize = 16;
 
 /// The smallest bound: the size of the longest log.
-#[expect(clippy::cast_possible_truncation, reason = "ten thousand")]
+#[expect(clippy::cast_possible_truncation, reason = "the value is ten thousand")]
 const MIN_ENTRIES: usize = Quota::MAX_LOG as usize + LOG_OVERHEAD;
 
 impl Logs {
-    /// Logs with this bound on their total size. The bound is at least the size of the longest log.
+    /// Creates logs with this bound on their total size. The bound is at least the size of the
+    /// longest log.
     pub(super) fn with_max_size(max_size: usize) -> Self {
         Self {
             by_hash: HashMap::new(),
@@ -62,8 +64,8 @@ impl Logs {
         self.size -= log.remove_expired(now, window);
         let used = log.times.len() as u64;
         let leaves_in = |time: &u64| (time + window).saturating_sub(now);
-        // A request that exceeds the limit by n tokens fits once the n oldest tokens have left.
-        // `surplus` is n - 1, the index of the last of these.
+        // A request that exceeds the limit by n tokens fits after the n oldest tokens have left the
+        // window. `surplus` is n - 1, the index of the last of these tokens.
         let surplus = (used + request.cost).checked_sub(request.quota.burst() + 1);
         let blocking = surplus.and_then(|index| log.times.get(usize::try_from(index).ok()?));
         BucketState::Log {
@@ -83,8 +85,8 @@ impl Logs {
         });
         self.eviction_order.remove(&(log.full_at, hash));
         self.size += cost;
-        // The request was decided by the tokens of its own log, so that log is not dropped here: it
-        // was removed above, and only other logs make room.
+        // The decision about the request depends on its own log, so this log must not be dropped
+        // here. It was removed from the map above, so only other logs can be dropped.
         self.make_room();
         log.times.extend(core::iter::repeat_n(now, cost));
         log.ends_at = now.saturating_add(window);
@@ -112,9 +114,9 @@ impl Logs {
             .count()
     }
 
-    /// Drops logs until the bound is kept. The logs with the fewest and the oldest tokens go first,
-    /// so that a flood of new logs does not drop the logs of callers that have used up their
-    /// tokens.
+    /// Drops logs until their size is within the bound. The logs with the fewest and the oldest
+    /// tokens are dropped first, so that a flood of new logs does not drop the logs of callers that
+    /// have used up their tokens.
     fn make_room(&mut self) {
         while self.size > self.max_size
             && let Some((_, hash)) = self.eviction_order.pop_first()
@@ -126,13 +128,14 @@ impl Logs {
 }
 
 impl Log {
-    /// Drops the tokens that have left the window, and returns their number. A token in the future
-    /// counts as now: the clock has stepped back.
+    /// Drops the tokens that have left the window, and returns their number. If a token is in the
+    /// future, the clock has stepped back, and the token gets the current time.
     fn remove_expired(&mut self, now: u64, window: u64) -> usize {
         let expired = self.times.partition_point(|time| time + window <= now);
         self.times.drain(..expired);
-        // The bound counts tokens, not allocated memory. So memory that a burst needed is released
-        // once three quarters of it are unused. Half of it stays free for the next tokens.
+        // The bound counts tokens, not allocated memory. So the memory of a burst is released when
+        // less than a quarter of it is in use. Afterwards half of the memory is free for the next
+        // tokens.
         if self.times.len() < self.times.capacity() / 4 {
             self.times.shrink_to(2 * self.times.len());
         }

@@ -8,8 +8,8 @@ use crate::spec::EndpointSpec;
 
 /// The highest cost of each named limit, over all endpoints that declare it.
 ///
-/// An instance that decides by itself sizes its share of a bucket by this cost. The share is
-/// therefore the same for all endpoints of the limit.
+/// An instance that decides by itself makes its share of a bucket at least as large as this cost.
+/// The share is therefore the same for all endpoints of the limit.
 #[derive(Debug, Default)]
 pub(crate) struct MaxCosts(HashMap<&'static str, u64>);
 
@@ -35,8 +35,8 @@ impl MaxCosts {
     }
 }
 
-/// Returns the highest cost that an endpoint declares. The result of a function is bounded by the
-/// burst only.
+/// Returns the highest cost that an endpoint declares. If a function computes the cost, only the
+/// burst bounds the result.
 fn declared_max(limit: &RateLimitSpec) -> u64 {
     limit.cost.fixed().unwrap_or(u64::MAX)
 }
@@ -61,7 +61,7 @@ mod tests {
         ]);
 
     #[test]
-    fn b15_the_max_cost_of_a_shared_limit_is_that_of_all_its_endpoints() {
+    fn b15_the_max_cost_of_a_shared_limit_is_the_highest_of_its_endpoints() {
         let (max_costs, quota) = (
             MaxCosts::from_specs([&CHEAP, &COSTLY].into_iter()),
             Quota::of(&LIMIT).expect("valid"),

@@ -10,17 +10,17 @@ use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::facet::StoreFuture;
 use crate::sharded::{KeyHash, Sharded, Slots, WAYS};
 
-/// Rate limit buckets in memory: 16 bytes each, in a table of fixed size, plus the logs of sliding
-/// windows with 8 bytes per token.
+/// An in-memory store of rate limit buckets. Each bucket takes 16 bytes in a table of fixed size.
+/// The logs of sliding windows take 8 more bytes per token.
 ///
-/// A keyed 64-bit hash assigns each bucket to a set of 16 slots. If all 16 are in use, an idle
-/// (full) bucket is dropped first, else the one that is full again soonest; its count is lost. Two
-/// buckets share a slot with a probability of about n² / 2⁶⁵ for n buckets at a time: 3 in 10⁸ for
-/// a million.
+/// A keyed 64-bit hash assigns each bucket to a set of 16 slots. If all 16 slots are in use, an
+/// idle (full) bucket is dropped. If no bucket is idle, the bucket that is full again soonest is
+/// dropped, and its count is lost. With n buckets at a time, the probability that two of them share
+/// a slot is about n² / 2⁶⁵: 3 in 10⁸ for a million buckets.
 ///
-/// The logs have a bound of their own: as many tokens as the table has slots, and at least the
-/// 10,000 of the longest log in each of the table's 64 shards. Each log counts as 16 tokens more.
-/// The logs with the fewest tokens are dropped first.
+/// The logs have a separate bound: all logs together have at most as many tokens as the table has
+/// slots. But each of the table's 64 shards has room for at least the 10,000 tokens of the longest
+/// log. Each log counts as 16 tokens more. The logs with the fewest tokens are dropped first.
 pub struct MemoryLimits {
     table: Sharded<Shard, SHARDS>,
     clock: Arc<dyn Clock>,
@@ -32,24 +32,26 @@ struct Shard {
     logs: Logs,
 }
 
-/// The number of shards, each behind its own lock: enough that threads rarely wait for each other.
+/// The number of shards. Each shard has its own lock, and with 64 shards threads rarely wait for
+/// each other.
 const SHARDS: usize = 64;
 
 impl MemoryLimits {
     /// The default number of buckets: about a million, 16 MiB when full.
     pub const DEFAULT_CAPACITY: usize = 1 << 20;
 
-    /// A table for [`DEFAULT_CAPACITY`](Self::DEFAULT_CAPACITY) buckets, with the system clock.
+    /// Creates a table for [`DEFAULT_CAPACITY`](Self::DEFAULT_CAPACITY) buckets, with the system
+    /// clock.
     pub fn new() -> Self {
         Self::with_capacity(Self::DEFAULT_CAPACITY, Arc::new(SystemClock::new()))
     }
 
-    /// A table for `capacity` buckets with this clock. The capacity is rounded up to a power of two
-    /// of at least 1,024. Memory is allocated as buckets are added.
+    /// Creates a table for `capacity` buckets with this clock. The capacity is rounded up to a
+    /// power of two of at least 1,024. Memory is allocated as buckets are added.
     pub fn with_capacity(capacity: usize, clock: Arc<dyn Clock>) -> Self {
         let places = capacity.next_power_of_two().max(SHARDS * WAYS) / SHARDS;
         let shard = || Shard {
-            words: Slots::with_places(places),
+            words: Slots::with_slots(places),
             logs: Logs::with_max_size(places),
         };
         Self {
@@ -64,8 +66,9 @@ impl MemoryLimits {
         self.table.sum(|shard| shard.active(now))
     }
 
-    /// Hashes a bucket as a few integers, which is faster than the derived form. The second one has
-    /// the kind of subject, so that different kinds never hash alike.
+    /// Hashes a bucket as a few integers, which is faster than the derived implementation. The
+    /// second integer contains the kind of the subject, so that subjects of different kinds have
+    /// different hash inputs.
     fn hash(&self, bucket: &Bucket<'_>) -> KeyHash {
         let kind = |kind: u64, number: u32| (bucket.limit, kind << 32 | u64::from(number));
         match bucket.subject {
@@ -91,7 +94,8 @@ impl MemoryLimits {
     fn take_one(&self, request: &LimitRequest<'_>) -> Acquired {
         let hash = self.hash(&request.bucket);
         let mut shard = self.table.lock(hash);
-        // Read under the lock: a bucket then never sees its clock step back because of a race.
+        // The clock is read under the lock. Otherwise, a race between two requests would look like
+        // a clock that steps back.
         let now = self.clock.now();
         let state = shard.state(hash, request, now);
         let status = request.decide(state);
@@ -104,7 +108,8 @@ impl MemoryLimits {
         }
     }
 
-    /// Locks the shards of all requests, decides, then writes what the limits grant, or nothing.
+    /// Locks the shards of all requests and decides. If the requests are admitted, takes their
+    /// tokens.
     fn take_all(&self, requests: &[LimitRequest<'_>]) -> Acquired {
         let hashes: Vec<KeyHash> = requests
             .iter()
@@ -116,7 +121,7 @@ impl MemoryLimits {
         let states: Vec<BucketState> = keyed
             .map(|(request, hash)| shards.part(*hash).state(*hash, request, now))
             .collect();
-        let acquired = Acquired::of(requests, &states);
+        let acquired = Acquired::decide(requests, &states);
         if acquired.admitted {
             for (((request, hash), state), status) in requests
                 .iter()
@@ -160,7 +165,7 @@ impl Shard {
         if request.quota.algorithm() == Algorithm::SlidingWindow {
             return self.logs.take(hash.as_u64(), request, now);
         }
-        // Idle buckets have equal ranks: their words are in the past.
+        // The words of idle buckets are in the past. All idle buckets get the same rank.
         let rank = |word: &u64| (*word).max(now.as_micros());
         self.words
             .insert(hash, state.to_word(request.quota, request.cost, now), rank);

@@ -1,9 +1,9 @@
 //! Rate limits: `rate_limit = "100/min"`.
 //!
-//! Each limit keeps a bucket of tokens for every caller. The bucket refills at the rate and holds
-//! up to `burst` tokens. Without `burst`, it holds the number of the rate (here 100). A request
-//! takes one token, or `cost` tokens. An endpoint can have several limits: a request that one of
-//! them rejects takes tokens from none of them.
+//! Each limit has a bucket of tokens for every caller. The bucket refills at the rate and holds up
+//! to `burst` tokens. Without `burst`, it holds as many tokens as the rate has requests (here 100).
+//! A request takes one token, or `cost` tokens. An endpoint can have several limits. If one of them
+//! rejects a request, the request takes no tokens from any of them.
 //!
 //! A rejected request gets a 429 `RATE_LIMITED` with `Retry-After`, in whole seconds. After that
 //! time the same request is admitted, unless other requests have taken the tokens. Every response
@@ -12,7 +12,7 @@
 //! | field | value |
 //! |---|---|
 //! | `X-RateLimit-Limit` | the burst; for a window, its limit |
-//! | `X-RateLimit-Remaining` | whole tokens left |
+//! | `X-RateLimit-Remaining` | the number of whole tokens left |
 //! | `X-RateLimit-Reset` | the time at which the bucket is full, in Unix seconds |
 //! | `RateLimit-Policy`, `RateLimit` | the same as structured fields (draft-ietf-httpapi-ratelimit-headers), with one item per limit |
 //!
@@ -27,17 +27,17 @@
 //! |---|---|---|---|
 //! | `token_bucket` (default) | refills at the rate; stored as one theoretical arrival time (GCRA, ITU-T I.371) | limit + burst | almost everything |
 //! | `leaky_bucket` | a queue that releases requests at the rate | the limit, evenly spaced | backends that must not receive bursts |
-//! | `fixed_window` | a counter that restarts with each period, counted from 1970 | 2 × limit | calendar quotas: 1,000 a day |
+//! | `fixed_window` | a counter that restarts with each period; periods are counted from 1970 | 2 × limit | calendar quotas: 1,000 a day |
 //! | `sliding_window` | a log of the tokens of the last period | the limit, exactly | contracts about "any minute" |
 //!
 //! **Leaky bucket.** An admitted request waits in the queue before its handler runs, and before a
 //! body of more than 64 KiB is read. The queue holds `burst` requests; the first one runs
 //! immediately. A request is rejected if the queue is full, or if its turn would come after the
 //! response deadline (`timeout`). A rejected request takes nothing. Turns are accurate to the
-//! millisecond. A request that costs several tokens runs at the turn of its first token and delays
-//! the next request by all of them. A queued request keeps its place if its client disconnects. In
-//! the fields above, `Limit` is the length of the queue and `Remaining` is the number of its free
-//! places.
+//! millisecond. A request that costs several tokens runs at the turn of its first token, and delays
+//! the next request by the time of all its tokens. If the client of a queued request disconnects,
+//! the request stays in the queue. In the fields above, `Limit` is the length of the queue and
+//! `Remaining` is the number of its free places.
 //!
 //! **Fixed window.** A window of a minute starts with the clock's minute, and a window of a day
 //! with the UTC day.
@@ -45,15 +45,16 @@
 //! **Sliding window.** The log stores every token separately, so a limit of more than 10,000 is
 //! refused. A token takes about 11 bytes on Redis and 8 bytes in memory.
 //!
-//! Windows have no `burst` of their own: it equals the number of the rate. If the clock steps back,
-//! the remaining tokens are lost for one period at most. If the clock jumps ahead, the bucket
-//! refills.
+//! A window has no `burst` option: its burst is the number of requests in the rate. If the clock
+//! steps back, the remaining tokens are lost for one period at most. If the clock jumps ahead, the
+//! bucket refills.
 //!
 //! # What a request costs
 //!
-//! A request costs one token, or `cost = 3` tokens. A fixed cost can be at most the burst. If
-//! requests differ, `cost` names a function of the request's head. The function is called once per
-//! request, before the store is called and before a run under an idempotency key begins.
+//! A request costs one token, or `cost = 3` tokens. A fixed cost can be at most the burst. If the
+//! cost depends on the request, set `cost` to a function of the request's head. The function is
+//! called one time per request, before the store is called and before a run with an idempotency key
+//! begins.
 //!
 //! ```
 //! use aplomb::{Query, endpoint};
@@ -64,7 +65,7 @@
 //!     rows: u64,
 //! }
 //!
-//! /// Costs one token per hundred rows. The handler's own argument rejects an invalid query.
+//! /// Costs one token per hundred rows. The extractor of the handler rejects an invalid query.
 //! fn export_cost(head: &Parts) -> u64 {
 //!     Query::<Export>::try_from_uri(&head.uri).map_or(1, |Query(export)| export.rows.div_ceil(100))
 //! }
@@ -75,7 +76,8 @@
 //! }
 //! ```
 //!
-//! - A cost of 0 takes nothing and is always admitted. The response has the fields nevertheless.
+//! - A request of cost 0 takes no token and is always admitted. Its response also has the fields
+//!   above.
 //! - A cost above the burst is lowered to the burst, so the request is admitted only while the
 //!   bucket is full. The bucket never holds more tokens, so a higher cost could never be paid.
 //! - The function gets the head as the client sent it: no body, no results of extractors and no
@@ -94,8 +96,8 @@
 //!   no caller;
 //! - `by = ip`: the requests of one client address;
 //! - `by = route`: all requests of the endpoint;
-//! - `by = header(…)` and `by = param(…)`: the requests with the same value of a header or path
-//!   parameter, once the value is verified.
+//! - `by = header(…)` and `by = param(…)`: the requests with the same verified value of a header or
+//!   path parameter.
 //!
 //! ```
 //! use aplomb::auth::Caller;
@@ -127,28 +129,29 @@
 //! request would get a full bucket for each request; see [`LimitKey`].
 //!
 //! - If the header is missing, repeated, not ASCII or not verified, the request counts as with
-//!   `by = caller`. So a client cannot escape the limit: it has only its own bucket and those of
-//!   the keys that are verified for it.
+//!   `by = caller`. So a client cannot avoid the limit: it can use only its own bucket and the
+//!   buckets of the keys that are verified for it.
 //! - One caller can use up the tokens of its whole tenant. A second limit by caller keeps some
 //!   tokens for the other callers.
 //! - A key is not a caller: the tenant `alice` and the caller `alice` have separate buckets. Redis
-//!   stores neither in plain text.
+//!   stores neither name in plain text.
 //! - If `verify` panics, the request gets a 500 and takes nothing. The handler does not run.
 //!
 //! # Prefetched tokens
 //!
-//! With `rate_limit("1000/min", prefetch = 50)`, each instance takes 50 tokens ahead and admits the
-//! next requests without a call to the store. Use it for busy limits in a remote store. On the
-//! in-memory store it has no effect.
+//! With `rate_limit("1000/min", prefetch = 50)`, each instance takes 50 tokens in advance and
+//! admits the next requests without a call to the store. Use it for busy limits in a remote store.
+//! On the in-memory store it has no effect.
 //!
-//! - Prefetching never admits more requests: burst + limit stays the most that passes in any
-//!   period. A batch expires after the time in which its tokens refill (here 3 seconds), and the
-//!   bucket holds one batch less (here 950 tokens).
-//! - A request can be rejected although another instance holds unused tokens. `Remaining` is the
-//!   store's number at the last call plus the tokens that this instance holds.
+//! - Prefetching never admits more requests: at most burst + limit tokens pass in any period, as
+//!   without prefetching. A batch expires after the time in which its tokens refill (here 3
+//!   seconds), and the bucket holds one batch less (here 950 tokens).
+//! - A request can be rejected although another instance has unused tokens. `Remaining` is the
+//!   store's number at the last call plus the tokens that this instance has prefetched.
 //! - An instance that crashes loses its batch. The bucket refills by itself.
-//! - The bucket must hold two batches and one request. The limit must be a token bucket and the
-//!   only limit of its endpoint. The record of an idempotency key is begun in a separate call.
+//! - The bucket must hold the tokens of two batches and one request. The limit must be a token
+//!   bucket and the only limit of its endpoint. The record of an idempotency key is begun in a
+//!   separate call.
 //!
 //! # Changed by operators
 //!
@@ -163,25 +166,25 @@
 //! burst is
 //!
 //! 1. the value of `:burst=`, if present;
-//! 2. else the declared burst, if it differs from the number of the declared rate;
-//! 3. else the number of the new rate.
+//! 2. else the declared burst, if it differs from the number of requests in the declared rate;
+//! 3. else the number of requests in the new rate.
 //!
 //! The cost, `by` and the algorithm stay as declared. The service does not start if a name is not
 //! declared by any endpoint or appears twice, if a rate is invalid, or if a burst is below the cost
 //! of an endpoint.
 //!
-//! A limit that is changed, here or in the code, starts with full buckets. While instances with the
-//! old and with the new limit run at the same time, each group counts in its own buckets. Together
-//! they admit at most the sum of both limits.
+//! If a limit is changed, in the environment or in the code, it starts with full buckets. While
+//! instances with the old and with the new limit run at the same time, each group counts in its own
+//! buckets. Together they admit at most the sum of both limits.
 //!
 //! # Tried before they are enforced
 //!
 //! `rate_limit("100/min", shadow)` counts requests and never rejects one. A request takes its
-//! tokens as from any other limit. If the bucket has too few, the request is admitted, takes
-//! nothing from that bucket, and is logged. The info line is written immediately, then at most once
-//! per second for each limit of an endpoint. It has the number of `requests` since the last line,
-//! the endpoint, the limit, and `by`: the kind of bucket of the last request (caller, address, key
-//! or everyone).
+//! tokens as from any other limit. If the bucket has too few tokens, the request is admitted, takes
+//! nothing from that bucket, and is logged. The first log line, of level info, is written
+//! immediately. Further lines follow at most once per second for each limit of an endpoint. A line
+//! has the number of `requests` since the last line, the endpoint, the limit, and `by`: the kind of
+//! bucket of the last request (caller, address, key or everyone).
 //!
 //! Clients do not see a shadow limit: it affects neither the fields above nor `Retry-After`, and an
 //! endpoint with only shadow limits sends no fields. If an enforced limit rejects the request, the
@@ -189,8 +192,8 @@
 //! of a shadow limit, the bucket counts as empty and rejects no request. When `shadow` is removed,
 //! the limit continues with the same buckets.
 //!
-//! A limit that several endpoints name must be `shadow` in all of them or in none. Otherwise the
-//! service does not start.
+//! If several endpoints name the same limit, it must be `shadow` in all of them or in none.
+//! Otherwise the service does not start.
 //!
 //! # Clients behind proxies
 //!
@@ -205,49 +208,52 @@
 //! These variables set the trusted proxies and the field in which they send the address of their
 //! client. In code, [`Api::trusted_proxies`](crate::Api::trusted_proxies) and
 //! [`Api::forwarded_field`](crate::Api::forwarded_field) set them. All lines of that field are read
-//! as one list, from the right, where the nearest proxy has appended. The first address that is not
-//! trusted is the client. Entries further left can be made up by the client, so they are not read.
+//! as one list, from right to left, because the nearest proxy has appended the last entry. The
+//! first address that is not trusted is the client. Entries further left can be made up by the
+//! client, so they are not read.
 //!
 //! | content of the field | client address |
 //! |---|---|
 //! | the field is missing or empty | the peer's |
 //! | only addresses of trusted proxies | the leftmost address |
-//! | before the client is found: a hop that is invalid, `unknown` or hidden (`_x`) | the peer's |
-//! | more than 100 hops, or more than 8 KiB in all lines together | determined by the hops within these bounds, counted from the right |
+//! | a hop that is invalid, `unknown` or obfuscated (`_x`), before the client is found | the peer's |
+//! | more than 100 hops, or more than 8 KiB in all lines together | determined only by the hops within these bounds, counted from the right |
 //!
 //! Ports and zones are dropped. IPv4-mapped addresses count as IPv4. IPv6 addresses count by their
 //! /64 network, which is usually assigned to one customer.
 //!
 //! **Only one field is read**: `X-Forwarded-For`, unless `Forwarded` (RFC 7239) is set. A proxy
-//! that writes one of these fields passes the other through as the client sent it, and a request
-//! does not show which of them the proxy wrote. Reading both would let clients choose their
-//! address. Set the field that your proxies write. If they write only `Forwarded` and the setting
-//! is still `X-Forwarded-For`, clients can choose their address.
+//! that writes one of these fields forwards the other field unchanged, and a request does not show
+//! which field the proxy wrote. Reading both would let clients choose their address. Set the field
+//! that your proxies write. If they write only `Forwarded` and the setting is still
+//! `X-Forwarded-For`, clients can choose their address.
 //!
-//! What else surprises:
+//! Other surprises:
 //!
-//! - Every proxy on the way must append to the field or replace it. A proxy that passes it through
-//!   lets clients choose their address.
-//! - A client that reaches the service from a trusted address without passing the proxy can choose
-//!   its address. Trust the proxies, not the whole network in which other hosts live. A network
-//!   that contains every address (`/0`) is refused at start.
-//! - Without trusted proxies, all clients behind a proxy share its bucket.
+//! - Every proxy on the way must append to the field or replace it. A proxy that forwards the field
+//!   unchanged lets clients choose their address.
+//! - A client that reaches the service from a trusted address, but not through the proxy, can
+//!   choose its address. Trust the proxies, not the whole network in which other hosts live. A
+//!   network that contains every address (`/0`) is refused at start.
+//! - Without trusted proxies, all clients behind a proxy share one bucket, the bucket of the
+//!   proxy's address.
 //! - A router that is served without the peer's address has one bucket for all clients. The first
 //!   such request logs an error; see [`Api::into_router`](crate::Api::into_router).
 //!
 //! # Cached rejections
 //!
 //! When a remote store rejects a request, the instance caches the rejection for the time that the
-//! store returned, up to one second. It rejects requests with the same limits, the same callers or
-//! addresses and the same costs without calling the store, and before it reads their body. The
-//! fields and `Retry-After` are those of the store, reduced by the elapsed time. Admissions are
-//! never cached, nor are decisions that the instance makes while the store is down. An instance
-//! caches 4,096 rejections, in less than 700 KiB with two limits per endpoint.
+//! store returned, up to one second. During that time, the instance rejects requests with the same
+//! limits, the same callers or addresses and the same costs. It does so without calling the store,
+//! and before it reads their body. The fields and `Retry-After` have the values of the store,
+//! reduced by the elapsed time. Admissions are never cached. Decisions that the instance makes
+//! while the store is down are not cached either. An instance caches up to 4,096 rejections. They
+//! take less than 700 KiB with two limits per endpoint.
 //!
 //! # While the store is slow or down
 //!
-//! The instance waits 250 ms for an answer of the store. Without an answer, it decides in its own
-//! memory by its share of the limit:
+//! The instance waits 250 ms for a reply of the store. Without a reply, it decides by itself, with
+//! buckets in its own memory. These buckets have its share of the limit:
 //!
 //! - the rate divided by the number of instances, set by `APLOMB_INSTANCES` or
 //!   [`Api::instances`](crate::Api::instances) (1 by default);
@@ -256,25 +262,26 @@
 //!
 //! After three failures in a row the instance does not call the store for one second. Then one
 //! request probes the store while the instance continues to decide the others, until a probe
-//! succeeds. The log has a line when this begins, with the cause, and a line when it ends.
+//! succeeds. The instance logs a line with the cause when this begins, and another line when it
+//! ends.
 //!
-//! Responses that the instance decides by itself have none of the fields above, because the numbers
-//! would hold for one instance only. A 429 still has `Retry-After`. A bucket with unreadable
-//! content is a 503 `STORE_UNAVAILABLE`.
+//! If the instance decides by itself, the response has none of the fields above, because the
+//! numbers would be true for one instance only. A 429 still has `Retry-After`. If a bucket has
+//! unreadable content, the request gets a 503 `STORE_UNAVAILABLE`.
 //!
-//! Under an idempotency key, the limits and the record are requested together if one Redis stores
-//! both and the body is small ([`AdmissionStore`](crate::store::AdmissionStore)). The instance
-//! waits one second for that answer, as for any answer about a record. Without an answer the
-//! request is a 503, whatever its limits would have decided, because its run may have begun. An
-//! answer after 250 ms counts as a failure of the store. While the store is not called for limits,
-//! the instance decides the limits and requests the record separately.
+//! For a request with an idempotency key, one call checks the limits and begins the record if one
+//! Redis stores both and the body is small ([`AdmissionStore`](crate::store::AdmissionStore)). The
+//! instance waits one second for the reply, as for any reply about a record. Without a reply, the
+//! request gets a 503 even if its limits would admit it, because its run may have begun. A reply
+//! after more than 250 ms counts as a failure of the store. While the store is not called for
+//! limits, the instance decides the limits and begins the record in a separate call.
 //!
 //! `on_error = deny` forbids an instance to decide by itself. Use it if a limit must never be
 //! exceeded, or if exceeding it costs more than an outage. A request that the store does not decide
-//! is a 503 `STORE_UNAVAILABLE` with `Retry-After`; while the store is not called, that response is
-//! immediate. The handler does not run. One enforced limit with `on_error = deny` is enough for its
-//! endpoint. A limit that several endpoints name must have it in all of them or in none. A `shadow`
-//! limit rejects nothing, so it cannot have it.
+//! gets a 503 `STORE_UNAVAILABLE` with `Retry-After`. While the store is not called, this response
+//! is immediate. The handler does not run. One enforced limit with `on_error = deny` is enough for
+//! its endpoint. If several endpoints name the same limit, all of them or none must set
+//! `on_error = deny`. A `shadow` limit rejects nothing, so it cannot set `on_error = deny`.
 //!
 //! ```
 //! # use aplomb::endpoint;
@@ -282,8 +289,8 @@
 //! async fn vouchers() {}
 //! ```
 //!
-//! For its own decisions an instance stores 65,536 buckets in 1 MiB, plus 640,000 tokens of sliding
-//! windows in 5 to 20 MiB.
+//! For its own decisions, an instance stores up to 65,536 buckets in 1 MiB, and up to 640,000
+//! tokens of sliding windows in 5 to 20 MiB.
 //!
 //! If the number of instances is set to 1 but several run, each of them admits the whole rate while
 //! the store is down.
@@ -330,7 +337,7 @@ pub(crate) use client::LimitClient;
 pub use cost::Cost;
 pub use decide::{BucketState, LimitStatus};
 pub(crate) use instances::Instances;
-pub use key::{KeyKind, LimitKey};
+pub use key::{LimitKey, LimitKeyType};
 pub(crate) use limits::{Limits, invalid_limit};
 pub(crate) use max_costs::MaxCosts;
 pub(crate) use overrides::Overrides;

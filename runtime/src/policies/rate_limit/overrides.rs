@@ -9,8 +9,8 @@ use crate::settings;
 use crate::spec::EndpointSpec;
 use crate::start::{StartError, StartErrors};
 
-/// The overridden limits by name. Each name is declared, and each endpoint that declares it can pay
-/// its cost.
+/// The overridden limits by name. Each name is declared by an endpoint, and the new burst covers
+/// the costs of all endpoints that declare the name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Overrides(HashMap<String, Override>);
 
@@ -109,8 +109,8 @@ impl Override {
                 "the limit counts by windows, which have no burst of their own: remove :burst",
             ));
         }
-        // The cost of a function is unknown at start. It is lowered to the burst, so it always
-        // fits.
+        // The cost that a function computes is unknown at start. It is lowered to the burst, so it
+        // always fits.
         if let Some(cost) = limit.cost.fixed().filter(|cost| *cost > limit.burst) {
             return Err(burst_below_cost(limit.burst, cost, spec));
         }
@@ -129,7 +129,7 @@ impl Override {
     }
 }
 
-/// Parses `payments=1000/min`. `seen` has the names of the entries before.
+/// Parses `payments=1000/min`. `seen` has the names of the earlier entries.
 fn parse_entry<'a>(
     entry: &'a str,
     specs: &[&EndpointSpec],
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn b17_a_shadow_limit_with_an_override_stays_a_shadow() {
+    fn b17_a_shadow_limit_with_an_override_stays_a_shadow_limit() {
         assert!(applied("payments=1000/h", &PAYMENTS.shadow()).shadow);
         assert!(!applied("payments=1000/h", &PAYMENTS).shadow);
     }

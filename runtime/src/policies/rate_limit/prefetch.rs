@@ -1,13 +1,13 @@
-//! Tokens that an instance takes ahead, so that most requests need no call to the store.
+//! Tokens that an instance takes in advance, so that most requests need no call to the store.
 //!
 //! A batch expires after the time in which its tokens refill, and its bucket holds one batch less
-//! ([`Quota::reserve`](super::Quota)). So the worst case remains burst + limit in any period. All
-//! tokens that pass in a period were taken in it, or before it by at most the life of a batch. In
-//! that time the bucket gives
+//! ([`Quota::reserve`](super::Quota)). So at most burst + limit tokens pass in any period, as
+//! without prefetching. The tokens that pass in a period were taken during the period, or at most
+//! the lifetime of a batch earlier. In that time, the bucket provides
 //!
 //! - its reserved burst, which is the burst minus one batch;
 //! - the tokens that refill in the period, which are the limit;
-//! - the tokens that refill in the life of a batch, which are one batch.
+//! - the tokens that refill in the lifetime of a batch, which are one batch.
 
 use core::fmt;
 
@@ -16,8 +16,8 @@ use super::store::{Acquired, LimitRequest};
 use crate::clock::{Timestamp, micros};
 use crate::sharded::{KeyHash, Sharded, Slots};
 
-/// The batches of an instance, up to 65,536 at a time in about 6.5 MiB. No set of the table is full
-/// below a quarter of that number.
+/// The batches of an instance, up to 65,536 at a time in about 6.5 MiB. With fewer than a quarter
+/// of that number, no set of the table is full.
 ///
 /// If a set is full, the batch that expires first is dropped. Its tokens are lost, because they
 /// were already taken from the bucket.
@@ -35,9 +35,9 @@ struct TokenBatch {
     status: LimitStatus,
     /// The time of the call to the store.
     taken_at: Timestamp,
-    /// Whether a request is fetching the next batch.
+    /// Set while a request fetches the next batch.
     refilling: bool,
-    /// The time before which the store has no batch.
+    /// The time before which the store has too few tokens for a batch.
     retry_at: Timestamp,
 }
 
@@ -45,14 +45,16 @@ struct TokenBatch {
 pub(super) enum Prefetched<'a> {
     /// The batch had enough tokens.
     Hit(Acquired),
-    /// The batch has too few tokens. The caller fetches the next one.
+    /// The batch has too few tokens. The caller fetches the next batch.
     Refill(Refill<'a>),
-    /// The batch has too few tokens, and the next one is not available: another request is fetching
-    /// it, or the store had none a moment ago. The caller takes only its own tokens from the store.
+    /// The batch has too few tokens, and the next batch is not available: another request is
+    /// fetching it, or the store had too few tokens a moment ago. The caller takes only its own
+    /// tokens from the store.
     Bypass,
 }
 
-/// The fetch of a batch. At most one runs per bucket; dropping it lets another request start one.
+/// The fetch of a batch. At most one fetch runs per bucket. When the `Refill` is dropped, another
+/// request can start a fetch.
 pub(super) struct Refill<'a> {
     batches: &'a TokenBatches,
     hash: KeyHash,
@@ -64,7 +66,7 @@ const SLOTS_PER_SHARD: usize = 4_096;
 impl TokenBatches {
     pub(super) fn new() -> Self {
         Self {
-            table: Sharded::new(|| Slots::with_places(SLOTS_PER_SHARD)),
+            table: Sharded::new(|| Slots::with_slots(SLOTS_PER_SHARD)),
         }
     }
 
@@ -79,8 +81,8 @@ impl TokenBatches {
                 statuses: vec![status],
             });
         }
-        // Checked and set under the lock of the shard: one request fetches the batch, the others
-        // pass.
+        // The flag is checked and set under the lock of the shard, so that only one request fetches
+        // the batch.
         if batch.refilling || now < batch.retry_at {
             return Prefetched::Bypass;
         }
@@ -115,10 +117,11 @@ impl TokenBatch {
         self.expires_at
     }
 
-    /// Takes the tokens of a request. Returns the status after that, or `None` if there are too
-    /// few.
+    /// Takes the tokens of a request. Returns the new status, or `None` if the batch has too few
+    /// tokens.
     fn take(&mut self, request: &LimitRequest<'_>, now: Timestamp) -> Option<LimitStatus> {
-        // A clock before the call has stepped back: the remaining life of the tokens is unknown.
+        // If the clock is before the call, it has stepped back. The remaining lifetime of the
+        // tokens is then unknown.
         if now >= self.expires_at || now < self.taken_at {
             return None;
         }
@@ -157,7 +160,7 @@ impl Refill<'_> {
             refilling: false,
             retry_at: asked_at,
         };
-        // Stored before `self` is dropped, which lets the next fetch start.
+        // The batch is stored before `self` is dropped, because the drop lets the next fetch start.
         self.batches
             .table
             .lock(self.hash)
@@ -168,7 +171,8 @@ impl Refill<'_> {
         }
     }
 
-    /// Records that the store has no batch. Returns the status for the request without a batch.
+    /// Records that the store has too few tokens for a batch. Returns the status of the request
+    /// without a batch.
     pub(super) fn defer(
         self,
         request: &LimitRequest<'_>,

@@ -14,8 +14,8 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// A token bucket: `permits` in each `period`, up to `burst` at once. The time per token is
-    /// rounded up, so that the bucket never admits more than declared.
+    /// Creates the quota of a token bucket: `permits` in each `period`, up to `burst` at once. The
+    /// time per token is rounded up, so that the bucket never admits more than declared.
     ///
     /// Returns `None` if a parameter is zero, or if the bucket refills in more than a hundred
     /// years.
@@ -23,15 +23,17 @@ impl Quota {
         Self::new_bucket(Algorithm::TokenBucket, permits, period, burst)
     }
 
-    /// A leaky bucket: `permits` in each `period`, released one by one. The queue holds up to
-    /// `depth` requests; the first one passes immediately and the others wait for their turn.
+    /// Creates the quota of a leaky bucket: `permits` in each `period`, released one by one. The
+    /// queue holds up to `depth` requests; the first one passes immediately and the others wait for
+    /// their turn.
     ///
     /// Returns `None` if a parameter is zero, or if the queue empties in more than a hundred years.
     pub fn leaky_bucket(permits: u64, period: Duration, depth: u64) -> Option<Self> {
         Self::new_bucket(Algorithm::LeakyBucket, permits, period, depth)
     }
 
-    /// A fixed window: `permits` in each `period`, counted from 1970.
+    /// Creates the quota of a fixed window: `permits` in each `period`. Periods are counted from
+    /// 1970.
     ///
     /// Returns `None` if a parameter is zero, if `permits` exceeds one per microsecond, or if the
     /// period exceeds a hundred years.
@@ -40,7 +42,8 @@ impl Quota {
             .filter(|quota| quota.burst <= quota.window)
     }
 
-    /// A sliding window: `permits` in any `period`, counted by a log of their tokens.
+    /// Creates the quota of a sliding window: `permits` in any `period`, counted with a log of the
+    /// tokens.
     ///
     /// Returns `None` if a parameter is zero, if `permits` exceeds [`MAX_LOG`](Self::MAX_LOG), or
     /// if the period exceeds a hundred years.
@@ -49,7 +52,8 @@ impl Quota {
         quota.filter(|quota| quota.burst <= Self::MAX_LOG)
     }
 
-    /// The most tokens that a sliding window logs. A full log takes 80 KB in memory.
+    /// The maximum number of tokens in the log of a sliding window. A full log takes 80 KB in
+    /// memory.
     pub const MAX_LOG: u64 = 10_000;
 
     fn new_bucket(
@@ -112,8 +116,9 @@ impl Quota {
             })
     }
 
-    /// The share of one of `instances` that decide by themselves: the rate divided by their number,
-    /// and the burst divided by it, rounded up to whole tokens and to the `cost` of a request.
+    /// Returns the share of one instance if `instances` decide by themselves. The rate is divided
+    /// by `instances`. The burst is also divided by `instances` and rounded up to a whole token,
+    /// but it is at least the `cost` of a request.
     pub(crate) fn per_instance(self, instances: u64, cost: u64) -> Self {
         let burst = self.burst.div_ceil(instances).max(cost);
         match self.algorithm {
@@ -129,8 +134,8 @@ impl Quota {
                     ..self
                 }
             }
-            // The burst is rounded up, so the window gets longer by the same factor. The rate then
-            // stays the exact share.
+            // The burst is rounded up, so the window gets longer by the same factor. The rate is
+            // then exactly the share.
             Algorithm::FixedWindow | Algorithm::SlidingWindow => {
                 let scaled = u128::from(self.window) * u128::from(burst) * u128::from(instances);
                 let window =
@@ -144,7 +149,7 @@ impl Quota {
         }
     }
 
-    /// The token bucket without the `tokens` that instances have prefetched.
+    /// Returns the token bucket without the `tokens` that are reserved for prefetching.
     pub(crate) fn reserve(self, tokens: u64) -> Self {
         if tokens == 0 {
             return self;
@@ -172,7 +177,7 @@ impl Quota {
         self.interval
     }
 
-    /// Returns the most tokens that are available at once.
+    /// Returns the maximum number of tokens that are available at once.
     pub const fn burst(self) -> u64 {
         self.burst
     }
@@ -194,13 +199,13 @@ mod tests {
     const MINUTE: Duration = Duration::from_mins(1);
 
     #[test]
-    fn b01_one_token_every_600_ms() {
+    fn b01_a_rate_of_100_per_minute_refills_a_token_every_600_ms() {
         let quota = Quota::new(100, Duration::from_mins(1), 100).expect("valid");
         assert_eq!((quota.interval(), quota.window()), (600_000, 60_000_000));
     }
 
     #[test]
-    fn b03_the_refill_time_a_token_is_rounded_up() {
+    fn b03_the_refill_time_of_a_token_is_rounded_up() {
         assert_eq!(
             Quota::new(7, Duration::from_secs(1), 7)
                 .expect("valid")
@@ -232,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn b15_a_share_of_a_window_is_longer_by_as_much_as_its_burst_is_rounded_up() {
+    fn b15_the_share_of_a_window_is_longer_if_its_burst_is_rounded_up() {
         for quota in [
             Quota::fixed_window(100, MINUTE),
             Quota::sliding_window(100, MINUTE),

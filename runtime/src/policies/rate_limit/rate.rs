@@ -10,7 +10,8 @@ pub(crate) struct Rate {
 }
 
 /// The rate per second above which rates must be exact. The time of one token is stored in whole
-/// microseconds, at least 100 µs up to this rate: rounding then changes the rate by less than 1 %.
+/// microseconds. Up to this rate it is at least 100 µs, so rounding changes the rate by less than 1
+/// %.
 const EXACT_ABOVE_PER_SECOND: u128 = 10_000;
 
 const ACCEPTED: &str = "expected a number, a slash and s, min, h or day, such as 100/min";
@@ -44,8 +45,8 @@ fn seconds(unit: &str) -> Option<u64> {
     }
 }
 
-/// Refuses fast rates that do not divide their period into whole microseconds: rounding would
-/// change them noticeably.
+/// Refuses fast rates that do not divide their period into whole microseconds. Rounding would
+/// change such rates noticeably.
 fn check_divides(permits: u64, seconds: u64, unit: &str) -> Result<(), String> {
     let microseconds = u128::from(seconds) * 1_000_000;
     let permits = u128::from(permits);

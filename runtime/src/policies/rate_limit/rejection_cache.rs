@@ -1,26 +1,26 @@
-//! A cache of the store's last rejections: the store is not called for the same requests while
-//! one applies.
+//! A cache of the store's last rejections. While a rejection applies, the store is not called for
+//! the same requests.
 
 use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::time::Duration;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::decide::{LimitStatus, after};
+use super::decide::{LimitStatus, status_after};
 use super::spec::Algorithm;
 use super::store::{Acquired, LimitRequest};
 use crate::clock::Timestamp;
 use crate::sharded::{Sharded, Slots};
 
-/// The rejections of up to one second, at most 4,096 at a time: less than 700 KiB with two limits
-/// per endpoint.
+/// The rejections of the last second, at most 4,096 at a time. They take less than 700 KiB with two
+/// limits per endpoint.
 ///
 /// If a set of the table is full, the rejection that expires first is dropped. The store is then
 /// called again.
 pub(super) struct RejectionCache {
     table: Sharded<Slots<Rejection>, 16>,
-    /// The time at which the last rejection expires, in microseconds; 0 before the first one. Read
-    /// before the table, so that a service without rejections does no look-up.
+    /// The time at which the last rejection expires, in microseconds; 0 before the first one. This
+    /// time is read before the table, so that a service without rejections does no look-up.
     latest_expiry: AtomicU64,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct RejectionCache {
 struct Rejection {
     /// The time of the call to the store.
     asked_at: Timestamp,
-    /// The time of its answer.
+    /// The time of the store's reply.
     answered_at: Timestamp,
     expires_at: Timestamp,
     statuses: Vec<LimitStatus>,
@@ -47,15 +47,16 @@ const SLOTS_PER_SHARD: usize = 256;
 impl RejectionCache {
     pub(super) fn new() -> Self {
         Self {
-            table: Sharded::new(|| Slots::with_places(SLOTS_PER_SHARD)),
+            table: Sharded::new(|| Slots::with_slots(SLOTS_PER_SHARD)),
             latest_expiry: AtomicU64::new(0),
         }
     }
 
-    /// Returns whether the cache may have entries. Before the first rejection the clock is not
+    /// Returns `true` if the cache may have entries. Before the first rejection the clock is not
     /// read.
     pub(super) fn may_have_entries(&self, now: impl FnOnce() -> Timestamp) -> bool {
-        // Relaxed: the value is only a hint. An old one costs a look-up or a call to the store.
+        // A relaxed load suffices, because the value is only a hint. An old value costs a look-up
+        // or a call to the store.
         let latest_expiry = self.latest_expiry.load(Ordering::Relaxed);
         latest_expiry != 0 && now().as_micros() < latest_expiry
     }
@@ -80,7 +81,8 @@ impl RejectionCache {
             .insert(hash, rejection, |rejection| rejection.expires_at);
     }
 
-    /// Returns the answer that the store would give now to requests that it has rejected.
+    /// Returns the rejection that the store would return now, if it has rejected these requests
+    /// before.
     pub(super) fn find(&self, requests: &[LimitRequest<'_>], now: Timestamp) -> Option<Acquired> {
         let hash = self.table.hash(CacheKey(requests));
         self.table.lock(hash).get(hash)?.replay(requests, now)
@@ -106,11 +108,11 @@ impl fmt::Debug for RejectionCache {
 }
 
 impl Rejection {
-    /// The rejection of these requests; `None` if they were admitted.
+    /// Returns the rejection of these requests, or `None` if they were admitted.
     ///
-    /// The store has decided at some time between the call and its answer. The rejection expires
-    /// relative to the call, so that no request is rejected for too long. Its status ages from the
-    /// answer, so that `Retry-After` is never too short.
+    /// The store decided at some time between the call and its reply. The expiry of the rejection
+    /// counts from the call, so that no request is rejected for too long. The age of the status
+    /// counts from the reply, so that `Retry-After` is never too short.
     fn from_rejected(
         requests: &[LimitRequest<'_>],
         acquired: &Acquired,
@@ -130,8 +132,8 @@ impl Rejection {
         })
     }
 
-    /// Returns the rejection as of now; `None` if it has expired, or if the clock is before the
-    /// call.
+    /// Returns the rejection as of now, or `None` if it has expired, or if the clock has stepped
+    /// back to a time before the call.
     fn replay(&self, requests: &[LimitRequest<'_>], now: Timestamp) -> Option<Acquired> {
         let wait = remaining_wait(requests, &self.statuses, self.max_queue_wait)?;
         if now < self.asked_at || now >= self.expires_at.min(self.asked_at.after(wait)) {
@@ -139,7 +141,8 @@ impl Rejection {
         }
         let elapsed = now.since(self.answered_at);
         let statuses = self.statuses.iter().zip(requests);
-        let statuses = statuses.map(|(status, request)| after(*status, request.quota, elapsed));
+        let statuses =
+            statuses.map(|(status, request)| status_after(*status, request.quota, elapsed));
         Some(Acquired {
             admitted: false,
             statuses: statuses.collect(),
@@ -147,9 +150,9 @@ impl Rejection {
     }
 }
 
-/// Returns the time for which a rejection applies to these requests. `max_queue_wait` is that of
-/// the rejected request. A request that can wait longer for its turn in a leaky bucket is admitted
-/// earlier by the difference.
+/// Returns the time for which a rejection applies to these requests. `max_queue_wait` is the
+/// `max_queue_wait` of the rejected request. A request that can wait longer for its turn in a leaky
+/// bucket is admitted earlier by the difference.
 fn remaining_wait(
     requests: &[LimitRequest<'_>],
     statuses: &[LimitStatus],

@@ -1,4 +1,4 @@
-//! Costs and verified keys, which limits read from a request before they are checked.
+//! The costs and verified keys that are read from a request before its limits are checked.
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use futures_util::FutureExt;
@@ -9,8 +9,8 @@ use super::quota::Quota;
 use super::spec::LimitBy;
 use crate::request::Caller;
 
-/// The costs and keys of a request, one entry per limit of the endpoint. Empty if no limit reads
-/// the request.
+/// The costs and keys of a request, one entry per limit of the endpoint. Empty if no limit needs
+/// data from the request.
 #[derive(Debug, Default)]
 pub(crate) struct RequestKeys(Vec<ResolvedKey>);
 
@@ -19,11 +19,11 @@ pub(crate) struct RequestKeys(Vec<ResolvedKey>);
 pub(super) struct ResolvedKey {
     /// The tokens that the request takes.
     pub(super) cost: u64,
-    /// The verified key, if the limit counts by one.
+    /// The verified key, if the limit counts by a key.
     pub(super) key: Option<String>,
 }
 
-/// Reads costs and keys from one request.
+/// A reader of the costs and keys of one request.
 #[derive(Debug)]
 pub(super) struct KeyResolver<'a> {
     head: &'a Parts,
@@ -33,7 +33,8 @@ pub(super) struct KeyResolver<'a> {
 }
 
 impl RequestKeys {
-    /// Returns the entry of the limit with this index, or `None` if no limit reads the request.
+    /// Returns the entry of the limit with this index, or `None` if no limit needs data from the
+    /// request.
     pub(super) fn get(&self, index: usize) -> Option<&ResolvedKey> {
         self.0.get(index)
     }
@@ -78,8 +79,8 @@ impl<'a> KeyResolver<'a> {
         }
     }
 
-    /// Returns the value of a header. A header that occurs twice has no value: the service could
-    /// read the other one.
+    /// Returns the value of a header. A header that occurs twice has no value, because the handler
+    /// could read the other value.
     fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.head.headers.get_all(name).iter();
         let value = values.next().filter(|_| values.next().is_none())?;
@@ -105,9 +106,9 @@ fn path_parameters(head: &mut Parts) -> Option<RawPathParams> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policies::rate_limit::{KeyKind, LimitKey};
+    use crate::policies::rate_limit::{LimitKey, LimitKeyType};
 
-    /// Verifies its only value.
+    /// A key that has only one valid value.
     struct Acme;
 
     impl LimitKey for Acme {
@@ -126,7 +127,7 @@ mod tests {
         }
         let mut head = request.into_parts().0;
         KeyResolver::new(&mut head, false, None)
-            .verified_key(LimitBy::Header("x-tenant", KeyKind::of::<Acme>()))
+            .verified_key(LimitBy::Header("x-tenant", LimitKeyType::of::<Acme>()))
     }
 
     #[test]
@@ -142,7 +143,7 @@ mod tests {
         let mut head = http::Request::new(()).into_parts().0;
         let resolver = KeyResolver::new(&mut head, true, None);
         assert_eq!(
-            resolver.verified_key(LimitBy::Param("tenant", KeyKind::of::<Acme>())),
+            resolver.verified_key(LimitBy::Param("tenant", LimitKeyType::of::<Acme>())),
             None
         );
     }
@@ -155,8 +156,8 @@ mod tests {
                 Acme::verify(value, caller)
             }
         }
-        assert_eq!(KeyKind::of::<Acme>(), KeyKind::of::<Acme>());
-        assert_ne!(KeyKind::of::<Acme>(), KeyKind::of::<Other>());
-        assert!(format!("{:?}", KeyKind::of::<Acme>()).ends_with("Acme"));
+        assert_eq!(LimitKeyType::of::<Acme>(), LimitKeyType::of::<Acme>());
+        assert_ne!(LimitKeyType::of::<Acme>(), LimitKeyType::of::<Other>());
+        assert!(format!("{:?}", LimitKeyType::of::<Acme>()).ends_with("Acme"));
     }
 }

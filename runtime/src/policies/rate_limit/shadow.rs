@@ -1,4 +1,4 @@
-//! Shadow limits: they count and log the requests that they would reject, and reject none.
+//! Shadow limits count and log the requests that they would reject, but they reject no request.
 
 use core::time::Duration;
 
@@ -18,7 +18,7 @@ pub(crate) struct Shadow {
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Shadow {
-    /// The log of the limit with this name.
+    /// Creates the log of the limit with this name.
     pub(crate) fn new(limit: String) -> Self {
         Self {
             limit,

@@ -10,8 +10,8 @@ use crate::clock::Timestamp;
 #[derive(Debug)]
 pub(super) struct SharedBreaker {
     breaker: Mutex<Breaker>,
-    /// Whether the breaker is in any state but [`Breaker::CLOSED`]. Read before the lock, so that
-    /// requests to a healthy store take no lock.
+    /// Set if the breaker is in any state other than [`Breaker::CLOSED`]. The flag is read before
+    /// the lock is taken, so that requests to a healthy store take no lock.
     degraded: AtomicBool,
 }
 
@@ -23,7 +23,7 @@ impl SharedBreaker {
         }
     }
 
-    /// Returns the permit, if the request may call the store.
+    /// Returns a permit if the request may call the store.
     pub(super) fn acquire_permit(&self, now: impl FnOnce() -> Timestamp) -> Option<Permit> {
         if !self.is_degraded() {
             return Some(Permit::Normal);
@@ -37,7 +37,7 @@ impl SharedBreaker {
         permit
     }
 
-    /// Records an answer of the store. Returns whether the breaker has closed by it.
+    /// Records a reply of the store. Returns `true` if this reply closed the breaker.
     pub(super) fn record_success(&self, permit: Permit) -> bool {
         if !self.is_degraded() {
             return false;
@@ -46,13 +46,13 @@ impl SharedBreaker {
         !before.is_closed() && after.is_closed()
     }
 
-    /// Records a failure of the store. Returns whether the breaker has opened by it.
+    /// Records a failure of the store. Returns `true` if this failure opened the breaker.
     pub(super) fn record_failure(&self, permit: Permit, now: Timestamp) -> bool {
         let (before, after) = self.transition(|breaker| breaker.on_failure(permit, now));
         before.is_closed() && !after.is_closed()
     }
 
-    /// Returns whether every request calls the store.
+    /// Returns `true` if every request calls the store.
     pub(super) fn is_closed(&self) -> bool {
         !self.is_degraded() || self.transition(|breaker| breaker).0.is_closed()
     }
@@ -66,8 +66,9 @@ impl SharedBreaker {
         let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
         let before = *breaker;
         *breaker = next(before);
-        // Stored under the lock, so that the flag follows the order of the transitions. A request
-        // that reads an old value calls the store once more, or takes the lock for nothing.
+        // The flag is stored under the lock, so that it changes in the order of the transitions. A
+        // request that reads an old value makes an unnecessary call to the store, or takes the lock
+        // unnecessarily.
         self.degraded
             .store(*breaker != Breaker::CLOSED, Ordering::Release);
         (before, *breaker)

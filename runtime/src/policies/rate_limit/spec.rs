@@ -3,7 +3,7 @@ use core::time::Duration;
 use http::request::Parts;
 
 use super::cost::Cost;
-use super::key::KeyKind;
+use super::key::LimitKeyType;
 use crate::describe::{InUnits, with_options};
 
 /// One declared limit, such as `rate_limit("100/min", burst = 20)`.
@@ -15,7 +15,7 @@ pub struct RateLimitSpec {
     /// The period of `permits`.
     pub period: Duration,
     /// The most tokens that a bucket holds. For a leaky bucket, the number of requests in its
-    /// queue. A window ignores it: its burst is `permits`.
+    /// queue. A window ignores this field: its burst is `permits`.
     pub burst: u64,
     /// The tokens that one request takes.
     pub cost: Cost,
@@ -27,7 +27,7 @@ pub struct RateLimitSpec {
     pub on_error: OnError,
     /// The name of a limit that endpoints can share. Limits with the same name share their buckets.
     pub name: Option<&'static str>,
-    /// The number of tokens that an instance takes ahead when it has none left; 0 disables
+    /// The number of tokens that an instance takes in advance when it has none left; 0 disables
     /// prefetching.
     pub prefetch: u64,
     /// Disables rejections: requests that the limit would reject are logged and admitted.
@@ -48,8 +48,8 @@ pub enum Algorithm {
     /// A counter that restarts with every period, counted from 1970: minutes are those of the
     /// clock, days are UTC days. In any period at most 2 × limit tokens pass.
     FixedWindow,
-    /// A log of the tokens of the last period. In any period at most `limit` tokens pass, exactly.
-    /// The limit is at most 10,000, because every token is stored separately.
+    /// A log of the tokens of the last period. In any period at most `limit` tokens pass; this
+    /// bound is exact. The limit is at most 10,000, because every token is stored separately.
     SlidingWindow,
 }
 
@@ -66,9 +66,10 @@ pub enum LimitBy {
     Route,
     /// The [verified](super#counted-by-a-tenant) key of the header with this lower-case name.
     /// Counts as [`Caller`](Self::Caller) if the key is not verified.
-    Header(&'static str, KeyKind),
-    /// The verified key of the path parameter with this name, with the same fallback.
-    Param(&'static str, KeyKind),
+    Header(&'static str, LimitKeyType),
+    /// The verified key of the path parameter with this name. Counts as [`Caller`](Self::Caller) if
+    /// the key is not verified.
+    Param(&'static str, LimitKeyType),
 }
 
 /// The behaviour while the store of a rate limit is slow or down.
@@ -82,15 +83,15 @@ pub enum OnError {
 }
 
 impl Algorithm {
-    /// Returns whether tokens come back as they were taken or all at once, not at a rate.
+    /// Returns `true` for a window. The tokens of a window do not refill at a constant rate.
     pub(crate) const fn is_window(self) -> bool {
         matches!(self, Self::FixedWindow | Self::SlidingWindow)
     }
 }
 
 impl RateLimitSpec {
-    /// A token bucket with `permits` in each `period`, as large a burst, one token per request, by
-    /// caller.
+    /// Creates a token bucket with `permits` in each `period`. The burst is `permits`, a request
+    /// costs one token, and the limit counts by caller.
     pub const fn new(permits: u64, period: Duration) -> Self {
         Self {
             permits,
@@ -106,7 +107,7 @@ impl RateLimitSpec {
         }
     }
 
-    /// Sets the most tokens that a bucket holds.
+    /// Sets the maximum number of tokens in a bucket.
     #[must_use]
     pub const fn with_burst(mut self, burst: u64) -> Self {
         self.burst = burst;
@@ -155,7 +156,7 @@ impl RateLimitSpec {
         self
     }
 
-    /// Lets each instance take `prefetch` tokens ahead.
+    /// Lets each instance take `prefetch` tokens in advance.
     #[must_use]
     pub const fn with_prefetch(mut self, prefetch: u64) -> Self {
         self.prefetch = prefetch;

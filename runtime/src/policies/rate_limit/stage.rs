@@ -1,5 +1,6 @@
-//! The stage that rejects requests by cached rejections, and the writer that takes the tokens of a
-//! request and writes its response fields.
+//! The stage that rejects a request if a cached rejection applies to the request. The
+//! `LimitResponseWriter` takes tokens from the buckets, and writes the rate-limit fields of the
+//! response.
 
 use core::time::Duration;
 use std::net::IpAddr;
@@ -30,15 +31,16 @@ pub(crate) struct EndpointLimits {
     pub(crate) proxies: TrustedProxies,
 }
 
-/// Rejects a request if the store rejected the same request a moment ago, without calling the
-/// store.
+/// A stage that rejects a request without calling the store if the store rejected the same request
+/// a moment ago.
 ///
-/// The tokens are taken at admission, together with the record of an idempotency key.
+/// The tokens of a request are taken later, at admission, together with the record of an
+/// idempotency key.
 #[derive(Debug)]
 pub(crate) struct LimitStage(Arc<EndpointLimits>);
 
 impl LimitStage {
-    /// The stage of an endpoint with limits; `None` without any.
+    /// Returns the stage of an endpoint with limits, or `None` if the endpoint has no limits.
     pub(crate) fn new(limits: Option<&Arc<EndpointLimits>>) -> Option<Self> {
         limits.cloned().map(Self)
     }
@@ -70,7 +72,7 @@ impl LimitStage {
         let needs_address = limits.needs_address(caller.as_ref());
         let peer = if needs_address { request.peer() } else { None };
         let address = peer.map(|peer| proxies.client(peer, &request.head().headers));
-        // These functions are the endpoint's own code, so they can panic.
+        // The cost function and `LimitKey::verify` are user code, so they can panic.
         let context = "the cost or key function of a rate limit";
         let keys = catch_panic(context, || {
             limits.resolve_keys(request.head_mut(), caller.as_ref())
@@ -99,15 +101,15 @@ impl LimitStage {
     }
 }
 
-/// The limits of one request: takes its tokens, and writes the response fields.
+/// The limits of one request. Takes the tokens of the request, and writes the response fields.
 #[derive(Debug)]
 pub(crate) struct LimitResponseWriter {
     endpoint: Arc<EndpointLimits>,
     /// The client address, if a limit counts by it and the peer is known.
     address: Option<IpAddr>,
     keys: RequestKeys,
-    /// The status of each limit. Empty if the store was not called or if this instance decided: the
-    /// numbers of one instance are not the tokens that the client has left.
+    /// The status of each limit. Empty if the store was not called or if this instance decided. The
+    /// numbers of one instance do not show how many tokens the client has left.
     statuses: Mutex<Vec<LimitStatus>>,
 }
 
@@ -120,7 +122,7 @@ impl LimitResponseWriter {
         &self.endpoint.client
     }
 
-    /// Returns the token requests of the request, one per limit.
+    /// Returns a [`LimitRequest`] for each limit of this HTTP request.
     pub(crate) fn requests<'a>(&'a self, info: &'a RequestInfo) -> LimitRequests<'a> {
         let has_queue = self.limits().has_leaky_bucket();
         let max_queue_wait = if has_queue {
@@ -137,7 +139,7 @@ impl LimitResponseWriter {
         })
     }
 
-    /// Takes the tokens of the request. Returns the delay until its turn.
+    /// Takes the tokens of the request. Returns the delay after which the request may run.
     pub(crate) async fn acquire(&self, info: &RequestInfo) -> Result<QueueDelay, Problem> {
         let requests = self.requests(info);
         let on_error = self.limits().on_error();
@@ -197,8 +199,8 @@ impl ResponseWriter for LimitResponseWriter {
     }
 }
 
-/// The time at which the turn of an admitted request comes; `None` if it does not wait. It is a
-/// point in time, not a duration: the time in which the body is read counts towards the wait.
+/// The instant at which an admitted request may run; `None` if it may run immediately. This is an
+/// instant, not a duration, because the time in which the body is read counts towards the wait.
 #[derive(Debug, Clone, Copy, Default)]
 #[must_use]
 pub(crate) struct QueueDelay(Option<Instant>);
@@ -208,7 +210,7 @@ impl QueueDelay {
         Self((!wait.is_zero()).then(|| Instant::now() + wait))
     }
 
-    /// Returns whether the request does not wait.
+    /// Returns `true` if the request may run immediately.
     pub(crate) const fn is_zero(self) -> bool {
         self.0.is_none()
     }

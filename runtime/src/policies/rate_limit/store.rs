@@ -14,8 +14,8 @@ use crate::request::Caller;
 /// The store uses its own clock. A full bucket needs no record, so a record expires when its bucket
 /// is full.
 ///
-/// The stores of Aplomb implement it. Implement it for a store of your own, or around another store,
-/// for example to count the calls:
+/// The stores of Aplomb implement this trait. Implement it for your own store, or for a type that
+/// wraps another store, for example to count the calls:
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,22 +45,23 @@ pub trait LimitStore: fmt::Debug + Send + Sync + 'static {
     /// The requests of one call name different buckets.
     ///
     /// **Atomic**: no other call sees a part of the requests or takes tokens in between. A rejected
-    /// call changes nothing. A store whose buckets are in different places, such as a Redis
-    /// Cluster, may take the tokens one by one and give them back if it then rejects the call.
-    /// Meanwhile, another call may be rejected too early, but none is admitted wrongly.
+    /// call changes nothing. A store whose buckets are on different nodes, such as a Redis Cluster,
+    /// may take the tokens bucket by bucket, and give them back if it then rejects the call. In the
+    /// meantime another call may be rejected although it would fit, but no call is admitted
+    /// wrongly.
     ///
-    /// **Expiry**: a bucket may be dropped once it is full.
+    /// **Expiry**: a bucket may be dropped as soon as it is full.
     ///
-    /// **Crash** before: nothing was taken. After, with the answer lost: the tokens are taken
-    /// although the request was not served; buckets refill by themselves. Between two places: the
-    /// tokens of some buckets are taken.
+    /// **Crash** before the write: no tokens are taken. After the write, if the reply is lost: the
+    /// tokens are taken although the request was not served. Buckets refill by themselves. Between
+    /// the writes on two nodes: the tokens of some buckets are taken.
     ///
-    /// **Late**: after 250 ms the caller drops the future. That has the same effect as a lost
-    /// answer.
+    /// **Late**: after 250 ms the caller drops the future. This has the same effect as a lost
+    /// reply.
     fn acquire<'a>(&'a self, requests: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired>;
 
-    /// Returns whether the store answers from the memory of this process. Prefetching tokens is
-    /// then useless.
+    /// Returns `true` if the store decides in the memory of this process. Prefetching tokens then
+    /// saves nothing.
     fn is_in_process(&self) -> bool {
         false
     }
@@ -109,7 +110,7 @@ pub struct LimitRequest<'a> {
 }
 
 impl<'a> LimitRequest<'a> {
-    /// A request for one token of a bucket that can wait for its turn without a limit.
+    /// Creates a request for one token of a bucket. The request can wait for its turn for any time.
     pub const fn new(bucket: Bucket<'a>, quota: Quota) -> Self {
         Self {
             bucket,
@@ -122,12 +123,12 @@ impl<'a> LimitRequest<'a> {
     }
 
     /// Returns the status of the request if its bucket is in this state and all other buckets admit
-    /// it.
+    /// the request.
     pub fn decide(&self, state: BucketState) -> LimitStatus {
         state.take(self.quota, self.cost, self.max_queue_wait)
     }
 
-    /// Returns whether a bucket with this status admits the request.
+    /// Returns `true` if a bucket with this status admits the request.
     pub(crate) const fn admits(&self, status: &LimitStatus) -> bool {
         self.shadow || status.wait.is_none()
     }
@@ -136,7 +137,7 @@ impl<'a> LimitRequest<'a> {
 /// A bucket: a limit, and the requests that it counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Bucket<'a> {
-    /// The number of the limit, the same wherever the limit is declared.
+    /// The number of the limit. All endpoints that declare the limit have the same number.
     pub limit: u64,
     /// The requests that the bucket counts.
     pub subject: LimitSubject<'a>,
@@ -156,9 +157,9 @@ pub enum LimitSubject<'a> {
     Everyone,
 }
 
-/// Hashes fewer bytes than the derived form, because every limited request is hashed. Tables
-/// identify a bucket by its hash only, so no two subjects may write the same bytes: names end with
-/// 0xff, and the other kinds differ in length.
+/// Hashes fewer bytes than the derived implementation, because every limited request is hashed.
+/// Tables identify a bucket by its hash only, so different subjects must write different bytes:
+/// names end with 0xff, and the other kinds differ in length.
 impl Hash for LimitSubject<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
@@ -182,18 +183,18 @@ impl Hash for LimitSubject<'_> {
 /// The result of a call to a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acquired {
-    /// Whether the request is admitted. If so, each status is the one after taking the tokens. A
-    /// status with `wait` is then that of a shadow limit, which took nothing. If not, no tokens
-    /// were taken.
+    /// `true` if the request is admitted. Each status is then the status after the tokens were
+    /// taken. A status with `wait` then belongs to a shadow limit, from which no tokens were taken.
+    /// If `false`, no tokens were taken from any bucket.
     pub admitted: bool,
     /// The status of each bucket, in the order of the requests.
     pub statuses: Vec<LimitStatus>,
 }
 
 impl Acquired {
-    /// Decides about requests for buckets in these states: all take their tokens, or none does.
-    /// Shadow limits reject nothing.
-    pub fn of(requests: &[LimitRequest<'_>], states: &[BucketState]) -> Self {
+    /// Decides about requests for buckets in these states: all requests take their tokens, or none
+    /// does. A shadow limit rejects nothing.
+    pub fn decide(requests: &[LimitRequest<'_>], states: &[BucketState]) -> Self {
         let decide = |(request, state): (&LimitRequest<'_>, &BucketState)| request.decide(*state);
         let mut statuses: Vec<LimitStatus> = requests.iter().zip(states).map(decide).collect();
         let admitted = requests

@@ -2,9 +2,9 @@
 //!
 //! A request without a response at its deadline gets a 504 `DEADLINE_EXCEEDED`. The problem is
 //! `retryable` if the request is idempotent, by its method or by its key. Without a key the handler
-//! is cancelled: its future is dropped at its current `.await`. Under an idempotency key the
-//! handler continues in a task of its own, and a retry gets its response. A handler that blocks its
-//! thread cannot be interrupted: its late response is sent in place of the 504.
+//! is cancelled: its future is dropped at its current `.await`. With an idempotency key, the
+//! handler continues in a separate task, and a retry gets the response of the handler. A handler
+//! that blocks its thread cannot be interrupted: its late response is sent instead of the 504.
 //!
 //! The deadline starts when the request's head has arrived. It covers the body, the store, the
 //! handler and the creation of the response, but not the transmission of a streamed body.

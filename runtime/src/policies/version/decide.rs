@@ -10,10 +10,10 @@ impl VersionSpec {
     }
 }
 
-/// The most versions that one endpoint serves. Each has a route of its own.
+/// The maximum number of versions that one endpoint serves. Each version has a separate route.
 pub(crate) const MAX_VERSIONS: usize = 100;
 
-/// Returns the last version of an endpoint that serves more than [`MAX_VERSIONS`].
+/// Returns the last version of an endpoint if it serves more than [`MAX_VERSIONS`] versions.
 pub(crate) fn last_if_too_many(spec: &EndpointSpec, newest: u32) -> Option<u32> {
     let served = spec.version?.served(newest);
     served.clone().nth(MAX_VERSIONS).map(|_| *served.end())
@@ -46,7 +46,7 @@ impl Route {
         }
     }
 
-    /// The route in the endpoint's own links.
+    /// Returns the route that links to the endpoint have.
     pub(crate) fn for_links(spec: &EndpointSpec) -> Self {
         Self::new(spec, spec.version.map(VersionSpec::newest_named))
     }
@@ -56,7 +56,8 @@ impl Route {
 pub(crate) fn routes(spec: &EndpointSpec, newest: u32) -> Vec<Route> {
     match spec.version {
         None => vec![Route::new(spec, None)],
-        // An endpoint with more versions is a start error; the bound keeps its check fast.
+        // More versions are an error at start. With the bound, the check that finds this error is
+        // fast.
         Some(version) => version
             .served(newest)
             .take(MAX_VERSIONS)

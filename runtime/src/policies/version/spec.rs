@@ -6,8 +6,8 @@ pub struct VersionSpec {
 }
 
 impl VersionSpec {
-    /// The versions from `first` to `last`, inclusive. Without `last`, all versions of the API from
-    /// `first` on.
+    /// Creates the range of versions from `first` to `last`, inclusive. Without `last`, the range
+    /// has all versions of the API from `first` on.
     pub const fn new(first: u32, last: Option<u32>) -> Self {
         Self { first, last }
     }
@@ -22,8 +22,8 @@ impl VersionSpec {
         self.last
     }
 
-    /// Returns the newest version that the declaration names. The endpoint's own links have its
-    /// prefix.
+    /// Returns the newest version that the declaration names. Links to the endpoint have the prefix
+    /// of this version.
     pub const fn newest_named(self) -> u32 {
         match self.last {
             Some(last) => last,

@@ -1,5 +1,5 @@
-//! The store of idempotency records in this process's memory, which is bounded and ends with the
-//! process.
+//! The store of idempotency records in this process's memory. Its size is limited, and its records
+//! are lost when the process ends.
 
 mod records;
 mod table;

@@ -10,18 +10,18 @@ use crate::policies::idempotency::{
 };
 use crate::store::StoreFuture;
 
-/// A store of idempotency records in memory, bounded in number and in bytes.
+/// A store of idempotency records in memory, limited in the number of records and in bytes.
 ///
-/// A record is never removed before it expires. When a bound is reached, new keys are refused with
+/// A record is never removed before it expires. When a limit is reached, new keys are refused with
 /// [`StoreError::Full`](crate::store::StoreError::Full) until old records expire. The responses of
-/// active runs are stored even beyond the bound of bytes.
+/// active runs are stored even beyond the limit of bytes.
 pub struct MemoryRecords {
     table: Mutex<Table>,
     bounds: Bounds,
     clock: Arc<dyn Clock>,
 }
 
-/// The bounds of a store of records.
+/// The limits of a store of records.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) records: usize,
@@ -29,13 +29,13 @@ pub(super) struct Bounds {
 }
 
 impl MemoryRecords {
-    /// The default maximal number of records.
+    /// The default maximum number of records.
     pub const DEFAULT_RECORDS: usize = 1_000_000;
 
-    /// The default maximal size of all stored responses in bytes: 256 MiB.
+    /// The default maximum size of all stored responses in bytes: 256 MiB.
     pub const DEFAULT_BYTES: usize = 256 << 20;
 
-    /// Creates a store with the default bounds and the clock of the machine.
+    /// Creates a store with the default limits and the clock of the machine.
     pub fn new() -> Self {
         Self::with_bounds(
             Self::DEFAULT_RECORDS,
@@ -54,7 +54,7 @@ impl MemoryRecords {
         }
     }
 
-    /// Returns the number of records, including expired ones that are not removed yet.
+    /// Returns the number of records, including expired records that are not removed yet.
     pub fn len(&self) -> usize {
         self.lock().len()
     }
@@ -227,7 +227,7 @@ mod tests {
             records
                 .abort(lease, Duration::ZERO)
                 .await
-                .expect("memory answers");
+                .expect("memory always responds");
         }
         for _ in 0..3 {
             let late = begin(1);
@@ -240,7 +240,7 @@ mod tests {
                     LEASE,
                 )
                 .await
-                .expect("memory answers");
+                .expect("memory always responds");
         }
         assert_eq!(records.begin(&begin(1)).await, Err(StoreError::Full));
         clock.advance(LEASE);

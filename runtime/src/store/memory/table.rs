@@ -1,5 +1,5 @@
-//! The table of records behind the store's lock. Each operation depends only on the table, its
-//! arguments and the time that it is given.
+//! The table of records behind the store's lock. The result of an operation depends only on the
+//! table and on its arguments, which include the current time.
 
 use core::cmp::Reverse;
 use core::time::Duration;
@@ -16,12 +16,13 @@ use crate::uniform_map::UniformMap;
 
 #[derive(Default)]
 pub(super) struct Table {
-    /// The records. The map hashes with a random state: clients can compute the names of records,
-    /// and could otherwise choose keys that all collide.
+    /// The records. The map hashes with a random state, because clients can compute the names of
+    /// records. With a fixed hash, they could choose keys that all collide.
     records: HashMap<RecordKey, Record>,
-    /// The markers of aborted tokens, with the time of their end. The server draws the tokens.
+    /// The abort markers of tokens, with the time at which each marker ends. A fixed hash is safe
+    /// for them, because the server generates the tokens.
     markers: UniformMap<Token, Timestamp>,
-    /// The times at which to check a record or a marker for expiry, the earliest first.
+    /// The times at which a record or a marker is checked for expiry, the earliest first.
     checks: BinaryHeap<Reverse<(Timestamp, Expiring)>>,
     /// The estimated size of all records.
     bytes: usize,
@@ -81,7 +82,8 @@ impl Table {
         bounds: Bounds,
         now: Timestamp,
     ) -> Result<BeginOutcome, StoreError> {
-        // One round keeps up with new records. Only a full store goes on, until there is room.
+        // One round removes more entries than this call adds. If the store is full, rounds continue
+        // until there is room.
         let mut more = self.remove_expired(now);
         while more && !self.has_room(&begin.key, bounds) {
             more = self.remove_expired(now);
@@ -194,7 +196,8 @@ impl Table {
         if self.records.get(&lease.key).is_some_and(is_open) {
             self.remove(lease.key);
         }
-        // A marker that is set again keeps its entry in the heap, which is moved when it is due.
+        // If the token already has a marker, its heap entry is not changed. The entry gets the new
+        // time when it is due.
         if marker_until > now && self.markers.insert(lease.token, marker_until).is_none() {
             self.checks.push(Reverse((
                 marker_until,
@@ -289,8 +292,9 @@ impl Table {
 
     /// Removes up to [`MAX_REMOVED`] expired entries. Returns `true` if more entries may be due.
     ///
-    /// A call removes more entries than it adds, so the table does not grow without bound. The
-    /// bound per call keeps one request from waiting while a million entries are removed.
+    /// A call removes more entries than it adds, so the table does not grow without limit. A call
+    /// removes only a limited number of entries, so that no request waits while a million entries
+    /// are removed.
     fn remove_expired(&mut self, now: Timestamp) -> bool {
         for _ in 0..MAX_REMOVED {
             if self
@@ -326,7 +330,8 @@ impl Table {
     }
 
     fn remove_if_expired(&mut self, key: RecordKey, end: Timestamp, now: Timestamp) {
-        // Only the record's newest entry is valid. The others are of earlier states of the record.
+        // Only the record's newest entry is valid. The other entries belong to earlier states of
+        // the record.
         let Some(record) = self
             .records
             .get_mut(&key)
@@ -345,7 +350,7 @@ impl Table {
     }
 }
 
-/// The maximal number of expired entries that one call removes.
+/// The maximum number of expired entries that one call removes.
 const MAX_REMOVED: usize = 64;
 
 /// The estimated size of a record without its response in bytes: the record and its entries in the
@@ -377,8 +382,8 @@ impl Record {
         self.expiry() <= now
     }
 
-    /// Returns the outcome of a `begin` with the same fingerprint and another token; `None` if it
-    /// may run.
+    /// Returns the outcome of a `begin` with the same fingerprint and another token; `None` if the
+    /// request may run.
     fn begin_outcome(&self, now: Timestamp) -> Option<BeginOutcome> {
         match &self.state {
             State::Running {
@@ -430,7 +435,7 @@ mod tests {
         }
     }
 
-    /// Returns names that all have the same hash if a hasher only folds their words.
+    /// Returns names that all have the same hash if a hasher only folds the words of a name.
     fn colliding_keys(count: u64) -> Vec<RecordKey> {
         let name = |number: u64| {
             let (first, second) = (number.to_ne_bytes(), number.rotate_left(5).to_ne_bytes());
@@ -451,10 +456,10 @@ mod tests {
     }
 
     #[test]
-    fn keys_chosen_to_collide_do_not_collide_in_the_table() {
+    fn keys_that_collide_under_a_known_hash_do_not_collide_in_the_table() {
         let keys = colliding_keys(2_000);
         let fixed = comparisons(BuildHasherDefault::<UniformHasher>::default(), &keys);
-        assert!(fixed >= 500, "they collide under a known hash: {fixed}");
+        assert!(fixed >= 500, "the keys collide under a known hash: {fixed}");
         let random = comparisons(Table::default().records.hasher().clone(), &keys);
         assert!(random <= 2, "{random}");
     }

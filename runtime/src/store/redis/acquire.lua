@@ -1,4 +1,5 @@
--- Takes the tokens of all limit requests, or none. Shadow limits do not decide: each takes its tokens if it has enough.
+-- Takes the tokens of all limit requests, or none. Shadow limits do not decide. Each shadow limit
+-- takes its tokens if it has enough.
 --
 -- Locals that must be set before: keys_before and arguments_before, the numbers of keys and arguments before those of
 -- the buckets.
@@ -10,12 +11,13 @@
 -- ARGV: ..., for each bucket two arguments. The first is a byte and three numbers, packed:
 --   kind: 0 token or leaky bucket, 1 fixed window, 2 sliding window; plus 3 for a shadow
 --   cost: the tokens that the request takes
---   most: the largest use of the bucket at which the request still fits
+--   most: the largest number of used tokens with which the request still fits
 --   window: the time in which the bucket refills, in microseconds
 -- cost and most are in microseconds for token and leaky buckets, and in tokens for windows.
 -- The second is the life of the bucket's key in milliseconds.
 --
--- Sets: admitted, true if the request may go on; and seen, a list with the state of each bucket before:
+-- Sets: admitted, true if the request may continue; and seen, a list with the state of each bucket
+-- before the request:
 --   of a token or leaky bucket the time until it is full
 --   of a fixed window its taken tokens, and the time until it ends
 --   of a sliding window its taken tokens, the time until the last of them leaves the window, and the time until the
@@ -28,7 +30,8 @@ if #KEYS == keys_before + 1 then
     kind, cost, most, window = struct.unpack('>Bddd', ARGV[arguments_before + 1])
 end
 
--- Returns the error for a bucket that cannot be read: the server's own error, or MALFORMED if the value is no bucket.
+-- Returns the error for a bucket that cannot be read: the server's own error, or MALFORMED if the
+-- value is not a bucket.
 local function unreadable(key, value)
     local is_server_error = type(value) == 'table' and string.sub(value.err, 1, 9) ~= 'WRONGTYPE'
     return is_server_error and value or redis.error_reply('MALFORMED ' .. key)
@@ -56,7 +59,7 @@ local function time_at(key, index)
 end
 
 if kind == 0 then
-    -- A fast path for the most frequent case: a single bucket, which is no shadow.
+    -- A fast path for the most frequent case: a single bucket of an enforced limit.
     local key, life = KEYS[#KEYS], ARGV[arguments_before + 2]
     local number, value = read(key)
     if not number then
@@ -82,7 +85,7 @@ else
             local length = redis.pcall('LLEN', key)
             local last = type(length) == 'number' and length > 0 and tonumber(redis.call('LINDEX', key, -1))
             if last and last > now then
-                -- The clock stepped back: future times become now.
+                -- The clock stepped back, so future times are replaced by the current time.
                 local times = redis.call('LRANGE', key, 0, -1)
                 redis.call('DEL', key)
                 for _, taken_at in ipairs(times) do
@@ -129,7 +132,8 @@ else
                 local left = window - now % window
                 local used = number and math.min(math.max(number - now - left, 0), most + cost) or most + cost
                 base, fits = now + left + used, used <= most
-                -- A number beyond the window's tokens is valid after the limit was lowered: it ends with the window.
+                -- After the limit was lowered, a number with more tokens than the window has is
+                -- valid. It expires with the window.
                 farthest = now + left + window
                 seen[#seen + 1], seen[#seen + 2] = used, left
             else

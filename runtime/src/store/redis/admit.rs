@@ -11,11 +11,11 @@ use crate::policies::idempotency::Begin;
 use crate::policies::rate_limit::LimitRequest;
 use crate::store::{Admission, AdmissionStore, StoreError, StoreFuture};
 
-/// The script of the limits followed by that of `begin`. A rejection ends the script before
+/// The script of the limits, followed by the script of `begin`. A rejection ends the script before
 /// anything is written.
 ///
-/// - KEYS: those of `begin`, then the buckets.
-/// - ARGV: the three of `begin`, then two for each bucket.
+/// - KEYS: the keys of `begin`, then the buckets.
+/// - ARGV: the three arguments of `begin`, then two arguments for each bucket.
 /// - Returns the values of the limits' script. If the limits admit, one more value follows: the
 ///   result of `begin`. (A nested array would cost Redis 2,000 instructions more.)
 pub(super) const SCRIPT: &str = concat!(
@@ -71,8 +71,8 @@ impl RedisStore {
             .run_with_reply(&self.link, call, self.inner.timeout)
             .await?;
         match parse_admission(requests, reply.value, &keys[0])? {
-            // The first attempt may have been admitted, and have taken the tokens that the second
-            // attempt did not find.
+            // The first attempt may have been admitted. The second attempt may have been rejected
+            // only because the first one had taken the tokens.
             Admission::Refused(_) if reply.repeated => Err(StoreError::Unavailable(String::from(
                 "the connection was lost, and the repeated request was rejected",
             ))),
@@ -86,7 +86,7 @@ fn parse_admission(
     reply: Value,
     key: &str,
 ) -> Result<Admission, StoreError> {
-    // Without the result of `begin` at its end, the reply is a rejection.
+    // A reply that does not end with the result of `begin` is a rejection.
     if let Some(rejected) = limits::parse_acquired(requests, &reply) {
         return if rejected.admitted {
             Err(unexpected(&reply))

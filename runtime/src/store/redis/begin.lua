@@ -1,4 +1,5 @@
--- Takes the record for a run. Follows find_record.lua, which returns if the request may not run.
+-- Creates the record of a run. This part follows find_record.lua, which returns if the request may
+-- not run.
 -- ARGV: ..., the life of the record without a heartbeat in milliseconds: the lease plus the time to live.
 -- Returns: 0 started.
 if record then

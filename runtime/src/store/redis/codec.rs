@@ -8,12 +8,13 @@
 //! | 1 | format, 1 |
 //! | 1 | state: `R`unning, `D`one, `U`nknown |
 //! | 16 | token |
-//! | 1 + 32 | fingerprint: the version of its rule, its hash |
+//! | 1 + 32 | fingerprint: the version of the comparison rule, and the hash |
 //! | 1 | state after the lease has lapsed: `R`erun, `U`nknown |
 //! | 8 | time to live in milliseconds, big-endian |
 //!
 //! The key of a RUNNING record expires one lease and one time to live after the last heartbeat. So
-//! the rest of the lease is the rest of the key's life minus the time to live, and needs no field.
+//! the remaining time of the lease is the remaining life of the key minus the time to live. It
+//! needs no field.
 
 use core::time::Duration;
 
@@ -39,7 +40,7 @@ pub(super) fn running(begin: &Begin) -> Vec<u8> {
 }
 
 /// Encodes the record of a run that has ended.
-pub(crate) fn ended(complete: &Complete) -> Vec<u8> {
+pub(crate) fn encode_completed(complete: &Complete) -> Vec<u8> {
     let state = if matches!(complete.outcome, Outcome::Response(_)) {
         b'D'
     } else {
@@ -76,7 +77,7 @@ pub(crate) fn stored_response(record: Vec<u8>) -> Option<StoredResponse> {
 
 /// Converts a duration to whole milliseconds for a script, rounded up, and at most a hundred years.
 pub(super) fn millis(duration: Duration) -> u64 {
-    // A number that a script can add to the current time without an overflow.
+    // A script can add this number to the current time without an overflow.
     const MAX: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
     u64::try_from(duration.as_micros().div_ceil(1000)).map_or(MAX, |millis| millis.min(MAX))
 }
@@ -147,7 +148,7 @@ mod tests {
             StoredResponse::restored(StatusCode::OK, Vec::new(), None).expect("storable fields");
         for response in [response(), without_body] {
             assert_eq!(
-                stored_response(ended(&done(response.clone()))),
+                stored_response(encode_completed(&done(response.clone()))),
                 Some(response)
             );
         }
@@ -155,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_truncated_or_extended_record_is_not_decoded() {
-        let record = ended(&done(response()));
+        let record = encode_completed(&done(response()));
         for length in 0..record.len() {
             assert_eq!(
                 stored_response(record[..length].to_vec()),
@@ -181,7 +182,7 @@ mod tests {
         #[test]
         fn arbitrary_bytes_cause_no_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             drop(stored_response(bytes.clone()));
-            let record = ended(&done(response()));
+            let record = encode_completed(&done(response()));
             bytes.splice(0..0, record[..HEAD].iter().copied());
             drop(stored_response(bytes));
         }

@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- Writes the outcome of a run. Compares the token, never the lease.
+-- Writes the outcome of a run. Compares only the token, so that a run can complete after its lease
+-- has lapsed.
 -- KEYS: the record.
 -- ARGV: the record with the outcome, its time to live in milliseconds.
 -- Returns: 0 written. If another run has the record: 1 in flight, 2 unknown, 3 another request, or the DONE record.

@@ -26,7 +26,7 @@ pub struct RedisConfig {
     servers: Servers,
     /// The URL without parts that may be passwords.
     redacted_url: String,
-    /// The environment variable with the URL, if the URL comes from one.
+    /// The environment variable from which the URL was read; `None` if the URL was set in code.
     variable: Option<&'static str>,
     timeout: Duration,
     accept_eviction: bool,
@@ -56,13 +56,13 @@ impl RedisConfig {
     /// | `redis+sentinel://[[user]:password@]host[:port][,host[:port]…]/<name>[/<database>]` | the primary with this name; the hosts are sentinels |
     /// | `redis+cluster://[[user]:password@]host[:port][,host[:port]…]` | a cluster; the hosts are some of its nodes |
     ///
-    /// User and password are those of the servers. The query of the URL contains the password and
-    /// the user of the sentinels, if they demand their own: `?sentinel_password=…&sentinel_user=…`.
+    /// `user` and `password` are for the servers. If the sentinels need their own password, add it
+    /// to the query of the URL: `?sentinel_password=…&sentinel_user=…`.
     ///
     /// # Errors
     ///
-    /// If the URL has none of these forms. The error contains no part of the URL that may be a
-    /// password.
+    /// Returns an error if the URL has none of these forms. The error contains no part of the URL
+    /// that may be a password.
     pub fn new(url: &str) -> Result<Self, StartError> {
         Self::from_variable(None, url)
     }
@@ -91,8 +91,8 @@ impl RedisConfig {
     }
 
     /// Sets the timeout of an operation, from ten milliseconds to one minute. A value outside of
-    /// this range is replaced by the nearer bound. After the timeout the outcome of the operation
-    /// is unknown.
+    /// this range is replaced by the nearest allowed value. After the timeout, the outcome of the
+    /// operation is unknown.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.clamp(Duration::from_millis(10), Duration::from_mins(1));
@@ -134,8 +134,8 @@ impl RedisConfig {
 }
 
 impl Servers {
-    /// Parses a URL. An error contains the defect and the accepted form, but no part of the URL
-    /// that may be a password.
+    /// Parses a URL. The error says what is wrong and which form is accepted, but contains no part
+    /// of the URL that may be a password.
     fn parse(url: &str) -> Result<Self, String> {
         match url.split_once("://") {
             Some(("redis+sentinel", rest)) => {

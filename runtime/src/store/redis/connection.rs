@@ -1,11 +1,11 @@
 //! A connection to one server, which all calls share and which reconnects after a loss.
 //!
-//! A call that could not be sent fails with another error than a call without a reply. Only the
-//! latter may have had an effect.
+//! A call that was not sent and a call without a reply fail with different errors. Only a call
+//! without a reply may have had an effect.
 //!
 //! If calls wait and no reply comes for a second, the connection is checked with a `PING`. If the
-//! `PING` has no reply either, the connection is closed. The server may be stopped or the network
-//! may be cut, although neither side has closed the connection.
+//! `PING` has no reply either, the connection is closed. A server that is stopped or cut off from
+//! the network does not close the connection itself.
 
 use core::fmt;
 use core::time::Duration;
@@ -28,7 +28,7 @@ use super::url::Address;
 /// The server of a connection.
 #[derive(Clone)]
 pub(super) enum ConnectionTarget {
-    /// This server.
+    /// A fixed server.
     Server(Client),
     /// The server that is the primary when the connection is made.
     Primary(Arc<Sentinels>),
@@ -42,14 +42,14 @@ pub(super) struct Connection {
 
 /// The time that a silent connection has to reply to a `PING`.
 const PING_TIMEOUT: Duration = Duration::from_millis(100);
-/// The interval at which the sentinels are asked for the primary. It bounds the time in which a
-/// replaced primary still gets writes, which will be lost.
+/// The interval at which the sentinels are asked for the primary. A replaced primary can still get
+/// writes during this interval. These writes will be lost.
 const PRIMARY_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// The time that an attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl ConnectionTarget {
-    /// Returns the same target. Sentinels are asked over connections of their own.
+    /// Returns the same target. If it has sentinels, the copy has its own connections to them.
     fn with_own_connections(&self) -> Self {
         match self {
             Self::Server(client) => Self::Server(client.clone()),
@@ -77,7 +77,7 @@ impl Connection {
     }
 
     /// Creates a second connection to the same server.
-    pub(super) fn second(&self) -> Self {
+    pub(super) fn with_own_connection(&self) -> Self {
         let ConnectionInner {
             target,
             display_name,
@@ -116,8 +116,8 @@ impl Connection {
         let mut connection = established.connection.clone();
         let mut both = redis::pipe();
         both.cmd("ASKING").add_command(command.clone());
-        // `ASKING` applies to the next command of the connection. Both are sent in one piece, so
-        // that no command of another call comes between them.
+        // `ASKING` applies to the next command of the connection. The two commands are sent in one
+        // piece, so that no command of another call comes between them.
         let reply =
             connection
                 .send_packed_commands(&both, 1, 1)
@@ -128,7 +128,7 @@ impl Connection {
         self.reply(&established, deadline, reply).await
     }
 
-    /// Waits for the established connection.
+    /// Waits until the connection is established, and returns it.
     pub(super) async fn wait_until_ready(
         &self,
         deadline: Instant,
@@ -167,8 +167,8 @@ impl Connection {
         }
     }
 
-    /// Classifies the error of a call, and closes the connection if the error means that it is
-    /// useless.
+    /// Classifies the error of a call. Closes the connection if the error means that it can no
+    /// longer be used.
     fn failure(&self, established: &Established, error: RedisError) -> Failure {
         let lost =
             error.is_connection_dropped() || error.is_io_error() || error.is_unrecoverable_error();
@@ -177,7 +177,7 @@ impl Connection {
             self.inner.close(established, &reason);
             return Failure::Lost(reason);
         }
-        // The name now leads to a replica. A new connection may lead to the new primary.
+        // The server is now a replica. A new connection may reach the new primary.
         if error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly) {
             self.inner
                 .close(established, "the server has become a replica");
@@ -219,13 +219,14 @@ impl Connection {
         }
     }
 
-    /// Returns the established connection, or that of the running attempt. Fails during the pause
-    /// after a failed attempt.
+    /// Returns the established connection, or the connection of the running attempt. Fails during
+    /// the pause after a failed attempt.
     async fn established_or_attempt(
         &self,
         when_disconnected: WhenDisconnected,
     ) -> Result<Established, Arc<str>> {
-        // The lock must be released before the attempt is awaited: the attempt takes it at its end.
+        // The lock must be released before the attempt is awaited, because the attempt takes the
+        // lock at its end.
         let (attempt, last_failure) = match &mut *self.inner.lock() {
             ConnectionState::Up(established) => return Ok(established.clone()),
             ConnectionState::Connecting {
@@ -269,8 +270,8 @@ impl Connection {
         (attempt, last_failure)
     }
 
-    /// Connects in a task of its own, so that a caller whose deadline passes does not cancel the
-    /// attempt of the others.
+    /// Connects in its own task, so that a caller whose deadline passes does not cancel the attempt
+    /// for other callers.
     fn attempt(&self, pause: Duration) -> Attempt {
         let (inner, for_lost_task) = (Arc::clone(&self.inner), Arc::clone(&self.inner));
         let task = tokio::spawn(async move {
@@ -320,7 +321,7 @@ async fn connect(
 
 /// Closes a connection when the sentinels name another primary.
 ///
-/// It refers to the connection weakly, so that it ends with the store.
+/// The task has only a weak reference to the connection, so that it ends when the store is dropped.
 async fn watch_primary(inner: Weak<ConnectionInner>, established: Established, primary: Address) {
     loop {
         sleep(PRIMARY_CHECK_INTERVAL).await;
@@ -341,8 +342,8 @@ async fn watch_primary(inner: Weak<ConnectionInner>, established: Established, p
 
 /// Connects to a server and checks that it replies to a `PING`.
 pub(super) async fn connect_to(client: &Client) -> Result<MultiplexedConnection, String> {
-    // Timeouts are the callers': each call has its own deadline. The pipeline takes 1,024 commands
-    // that are not written yet; then calls wait.
+    // The client has no timeouts, because each call has its own deadline. The pipeline accepts
+    // 1,024 commands that are not written yet. Further calls wait.
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(None)
         .set_response_timeout(None)

@@ -17,7 +17,7 @@ pub(super) struct ConnectionInner {
     /// The name of the server in messages.
     pub(super) display_name: String,
     pub(super) state: Mutex<ConnectionState>,
-    /// The start of the clock of `waiting_since`.
+    /// The time from which `waiting_since` is counted.
     pub(super) created_at: Instant,
 }
 
@@ -25,7 +25,7 @@ pub(super) enum ConnectionState {
     Up(Established),
     Connecting {
         attempt: Attempt,
-        /// The reason why the previous attempt failed; `None` if this is the first.
+        /// The reason why the previous attempt failed; `None` if this is the first attempt.
         last_failure: Option<Arc<str>>,
     },
     Down {
@@ -45,10 +45,11 @@ pub(super) type Attempt = Shared<BoxFuture<'static, Result<Established, Arc<str>
 pub(super) struct Established {
     pub(super) connection: MultiplexedConnection,
     pub(super) connected_at: Instant,
-    /// The pause before the next attempt if this connection is lost at once.
+    /// The pause before the next attempt if this connection is lost soon.
     pub(super) next_pause: Duration,
     /// The time at which the oldest call was sent since the last reply, in microseconds after
-    /// `created_at`; 0 if no call waits. It also identifies the connection.
+    /// `created_at`; 0 if no call waits. The allocation of this value also identifies the
+    /// connection.
     pub(super) waiting_since: Arc<AtomicU64>,
 }
 
@@ -56,7 +57,7 @@ pub(super) struct Established {
 const MAX_SILENCE: Duration = Duration::from_secs(1);
 /// The pause after the first failed attempt. It doubles with each failure.
 const MIN_PAUSE: Duration = Duration::from_millis(25);
-/// The longest pause between attempts. Also the age below which a lost connection counts as a
+/// The maximum pause between attempts. A connection that is lost before it has this age counts as a
 /// failed attempt.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
@@ -65,8 +66,8 @@ impl ConnectionInner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the microseconds since the connection was created, at least 1: 0 means that no call
-    /// waits.
+    /// Returns the microseconds since the connection was created. The result is at least 1, because
+    /// 0 means that no call waits.
     pub(super) fn now(&self) -> u64 {
         u64::try_from(self.created_at.elapsed().as_micros())
             .unwrap_or(u64::MAX)
@@ -106,8 +107,8 @@ impl ConnectionInner {
         );
     }
 
-    /// Returns `true` if a call has waited for [`MAX_SILENCE`] and no call has got a reply
-    /// meanwhile.
+    /// Returns `true` if a call has waited for [`MAX_SILENCE`] and no call has received a reply in
+    /// this time.
     pub(super) fn is_silent(&self, established: &Established) -> bool {
         let since = established.waiting_since.load(Ordering::Relaxed);
         since != 0 && Duration::from_micros(self.now().saturating_sub(since)) >= MAX_SILENCE
@@ -124,8 +125,8 @@ impl ConnectionInner {
                 reason,
                 "the connection to the store was lost"
             );
-            // A server that accepts and drops connections at once must not be called in a busy
-            // loop.
+            // A server that accepts connections and drops them immediately must not be called in a
+            // busy loop.
             let was_short = lost.connected_at.elapsed() < MAX_PAUSE;
             let pause = if was_short {
                 lost.next_pause
@@ -136,8 +137,8 @@ impl ConnectionInner {
         }
     }
 
-    /// Records the result of an attempt to connect. After a failure the next attempt waits, and
-    /// each time longer.
+    /// Records the result of an attempt to connect. After a failure the next attempt waits. Each
+    /// pause is longer than the pause before.
     pub(super) fn settle(
         &self,
         connected: Result<MultiplexedConnection, String>,
@@ -170,8 +171,8 @@ fn is_in_use(state: &ConnectionState, established: &Established) -> bool {
     )
 }
 
-/// Returns the state without a connection, with the next attempt after `pause`. During the pause
-/// calls fail with the reason. Without a pause they wait for the next attempt.
+/// Returns the state without a connection, in which the next attempt begins after `pause`. During
+/// the pause, calls fail with the reason. Without a pause, calls wait for the next attempt.
 fn down_for(pause: Duration, reason: &str) -> ConnectionState {
     let reason = (!pause.is_zero()).then(|| Arc::from(reason));
     let (retry_at, next_pause) = (

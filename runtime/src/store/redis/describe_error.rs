@@ -26,7 +26,7 @@ pub(super) fn describe_error(error: &RedisError) -> String {
     }
 }
 
-/// Describes the defect of a URL.
+/// Describes what is wrong with a URL.
 pub(super) fn describe_url_error(url: &str, error: &RedisError) -> String {
     if ["rediss:", "valkeys:", "rediss+"]
         .iter()

@@ -1,8 +1,9 @@
 -- Finds the outcome of a `begin` without writing.
 -- KEYS: the record, the marker of the run's token, ...
--- ARGV: the record of the run, the fingerprints of the request by all versions of the rule (33 bytes each).
+-- ARGV: the record of the run, the fingerprints of the request by all versions of the comparison
+-- rule (33 bytes each).
 -- Returns: 0 already started with this token, 1 in flight, 2 unknown, 3 mismatch, 4 aborted, or the DONE record.
--- If the request may run, the next script part follows.
+-- If the request may run, this part does not return, and the next part of the script runs.
 local found = redis.call('MGET', KEYS[1], KEYS[2])
 if found[2] then
     return 4

@@ -3,9 +3,10 @@
 //! A script is atomic only within its slot. Limits in several slots are still decided together: if
 //! one slot rejects, fails or replies too late, the tokens of the other slots are given back.
 //!
-//! Before that, another request can find these tokens missing and be rejected too early. No request
-//! is admitted wrongly: tokens that have been refilled in the meantime are not given back again. If
-//! the process or the node dies first, the tokens stay taken until the bucket refills.
+//! Before the tokens are given back, another request can find them missing and be rejected too
+//! early. No request is admitted wrongly, because tokens that were refilled in the meantime are not
+//! given back again. If the process or the node dies first, the tokens stay taken until the bucket
+//! refills.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -42,7 +43,7 @@ fn group_by_slot(keys: &[String]) -> Vec<Vec<usize>> {
 /// The limit requests of one slot.
 #[derive(Debug)]
 struct SlotGroup {
-    /// Their indices among all limit requests.
+    /// The indices of `requests` in the list of all limit requests.
     indices: Vec<usize>,
     keys: Vec<String>,
     requests: Vec<LimitRequest<'static>>,
@@ -54,9 +55,9 @@ impl RedisStore {
         !self.link.is_cluster() || in_one_slot(keys)
     }
 
-    /// Takes the tokens of buckets in several slots completely or not.
+    /// Takes the tokens of buckets in several slots, either all tokens or none.
     ///
-    /// Runs in a task of its own: if the caller is cancelled, the task still gives the tokens back.
+    /// This runs in its own task. If the caller is cancelled, the task still gives the tokens back.
     pub(super) async fn take_in_groups(
         &self,
         keys: Vec<String>,
@@ -71,8 +72,9 @@ impl RedisStore {
             let states = merge_states(&groups, &taken, &requests);
             let admitted = states
                 .as_ref()
-                .is_ok_and(|states| Acquired::of(&requests, states).admitted);
-            // The tokens are back before the caller gets the rejection, so that a retry finds them.
+                .is_ok_and(|states| Acquired::decide(&requests, states).admitted);
+            // The tokens are given back before the caller gets the rejection, so that a retry finds
+            // them.
             if !admitted {
                 store.give_back(&groups, &taken).await;
             }
@@ -124,13 +126,13 @@ impl RedisStore {
             .await
     }
 
-    /// Gives the tokens back of all groups that admitted the request. A group that rejected has
-    /// taken no tokens. The effect of a group that failed is unknown, so its bucket refills by
-    /// itself.
+    /// Gives back the tokens of all groups that admitted the request. A group that rejected has
+    /// taken no tokens. The effect of a group that failed is unknown, so its tokens are not given
+    /// back.
     async fn give_back(&self, groups: &[SlotGroup], taken: &[Result<TakenTokens, StoreError>]) {
         let calls = groups.iter().zip(taken).filter_map(|(group, taken)| {
             let admits =
-                |taken: &&TakenTokens| Acquired::of(&group.requests, &taken.states).admitted;
+                |taken: &&TakenTokens| Acquired::decide(&group.requests, &taken.states).admitted;
             let taken = taken.as_ref().ok().filter(admits)?;
             Some(self.give_group_back(group, taken))
         });
@@ -156,7 +158,7 @@ impl RedisStore {
             .zip(&taken.states)
             .map(|(request, state)| give_back_argument(request, *state, taken.now))
             .collect();
-        // Sent at most once: a second execution would give the tokens back twice.
+        // The call is sent at most one time: a second execution would give the tokens back twice.
         let call = ScriptCall {
             keys: &group.keys,
             arguments: &arguments,
@@ -274,7 +276,7 @@ mod tests {
     }
 
     fn admits(requests: &[LimitRequest<'_>], states: &[BucketState]) -> bool {
-        Acquired::of(requests, states).admitted
+        Acquired::decide(requests, states).admitted
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "the form of a reply")]

@@ -15,7 +15,8 @@ impl HashSlot {
     }
 }
 
-/// Returns the hash tag of a key: the text in its first braces, or the whole key if that is empty.
+/// Returns the hash tag of a key: the text in its first braces, or the whole key if this text is
+/// empty.
 fn tag(key: &str) -> &str {
     let in_braces = key
         .split_once('{')
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_are_those_of_the_specification() {
+    fn slots_agree_with_the_specification() {
         assert_eq!(crc16(b"123456789"), 0x31c3);
         assert_eq!(HashSlot::of("foo"), HashSlot(12_182));
         assert_eq!(HashSlot::of(""), HashSlot(0));

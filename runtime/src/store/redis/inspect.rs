@@ -10,7 +10,7 @@ pub(super) struct Info<'a>(HashMap<&'a str, &'a str>);
 /// The result of the inspection of a server.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Findings {
-    /// The defects that keep a service from starting.
+    /// The problems that keep a service from starting.
     pub(super) errors: Vec<String>,
     /// The risks that are logged at start.
     pub(super) warnings: Vec<String>,
@@ -37,7 +37,7 @@ impl<'a> Info<'a> {
         Some((version, version.split('.').next()?.parse().ok()?))
     }
 
-    /// Returns the policy by which a full server evicts keys; `None` if it evicts none.
+    /// Returns the policy by which a full server evicts keys; `None` if the server evicts no keys.
     fn eviction_policy(&self) -> Option<&'a str> {
         let bounded = !matches!(self.0.get("maxmemory"), None | Some(&"0"));
         let policy = self
@@ -53,7 +53,7 @@ impl<'a> Info<'a> {
     }
 }
 
-/// Inspects a server. `in_cluster` is `true` if the URL is that of a cluster.
+/// Inspects a server. `in_cluster` is `true` if the URL has the form of a cluster.
 pub(super) fn inspect(info: &Info<'_>, in_cluster: bool, accept_eviction: bool) -> Findings {
     let mut found = Findings::default();
     match info.version() {
@@ -101,7 +101,8 @@ pub(super) fn inspect(info: &Info<'_>, in_cluster: bool, accept_eviction: bool) 
     found
 }
 
-/// Returns the warning about the data that a crash of the server loses; `None` if it loses nothing.
+/// Returns the warning about the data that a crash of the server loses; `None` if a crash loses
+/// nothing.
 ///
 /// `settings` is the reply of `CONFIG GET`. It is empty on managed servers that forbid this
 /// command.

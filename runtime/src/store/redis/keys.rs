@@ -36,7 +36,8 @@ impl Keys {
         RecordKey::new(self.owners.hash_caller(caller), name)
     }
 
-    /// Returns the Redis key of the marker of an aborted token.
+    /// Returns the Redis key of the abort marker of a token. The marker stops a late `begin` with
+    /// this token.
     pub(super) fn marker(&self, key: &RecordKey, token: Token) -> String {
         self.key(key.caller(), "a:", &base64(&token.as_u128().to_be_bytes()))
     }

@@ -14,8 +14,8 @@ impl LimitStore for RedisStore {
         StoreFuture::later(self.take(requests))
     }
 
-    /// Returns a number for the node of the first bucket, which usually has all buckets of the
-    /// request.
+    /// Returns a hash of the address of the node that has the first bucket. This node usually has
+    /// all buckets of the request. Returns 0 if the store is not a cluster.
     fn part(&self, requests: &[LimitRequest<'_>]) -> usize {
         let Some(request) = requests.first().filter(|_| self.link.is_cluster()) else {
             return 0;
@@ -34,7 +34,7 @@ impl LimitStore for RedisStore {
 pub(super) struct TakenTokens {
     /// The states of the buckets before the tokens were taken.
     pub(super) states: Vec<BucketState>,
-    /// The server's time of the script in microseconds; 0 if it was not requested.
+    /// The server's clock when the script ran, in microseconds; 0 if the time was not requested.
     pub(super) now: u64,
 }
 
@@ -46,7 +46,7 @@ impl RedisStore {
         } else {
             self.take_in_groups(keys, requests).await?
         };
-        Ok(Acquired::of(requests, &states))
+        Ok(Acquired::decide(requests, &states))
     }
 
     /// Takes the requested tokens of buckets in one slot.
@@ -57,7 +57,7 @@ impl RedisStore {
         with_time: bool,
     ) -> Result<TakenTokens, StoreError> {
         let mut arguments = arguments(requests);
-        // One more argument, which is empty, requests the time.
+        // An additional empty argument requests the time.
         arguments.extend(with_time.then(Vec::new));
         let call = ScriptCall {
             keys,
@@ -91,7 +91,7 @@ impl RedisStore {
 
 /// Returns the arguments of the script that takes tokens: two for each request.
 pub(super) fn arguments(requests: &[LimitRequest<'_>]) -> Vec<Vec<u8>> {
-    let life = |request: &LimitRequest<'_>| {
+    let ttl_ms = |request: &LimitRequest<'_>| {
         request
             .quota
             .window()
@@ -101,23 +101,26 @@ pub(super) fn arguments(requests: &[LimitRequest<'_>]) -> Vec<Vec<u8>> {
     };
     requests
         .iter()
-        .flat_map(|request| [acquire_argument(request), life(request)])
+        .flat_map(|request| [acquire_argument(request), ttl_ms(request)])
         .collect()
 }
 
 /// Parses the reply of the script that takes tokens; `None` if the reply has another form.
 ///
-/// The script returns the states of the buckets. The decision is computed from them here, by the
-/// same arithmetic as in the script.
+/// The script returns the states of the buckets. The decision is computed from these states here,
+/// with the same arithmetic as in the script.
 pub(super) fn parse_acquired(requests: &[LimitRequest<'_>], reply: &Value) -> Option<Acquired> {
-    parse_states(&parse_numbers(reply)?, requests).map(|states| Acquired::of(requests, &states))
+    parse_states(&parse_numbers(reply)?, requests).map(|states| Acquired::decide(requests, &states))
 }
 
 /// Returns the argument of the script that gives the tokens of a request back.
 ///
-/// It contains the kind of the bucket, the number of tokens, and a time. The time is the one at
-/// which a token or leaky bucket was full before, the end of a fixed window, or that of the tokens
-/// in a sliding window.
+/// The argument contains the kind of the bucket, the number of tokens, and a time. The time depends
+/// on the kind:
+///
+/// - for a token or leaky bucket, the time at which it would be full without this request
+/// - for a fixed window, the end of the window
+/// - for a sliding window, the time at which the tokens were taken
 pub(super) fn give_back_argument(
     request: &LimitRequest<'_>,
     state: BucketState,
@@ -145,10 +148,11 @@ pub(super) fn give_back_argument(
 ///
 /// - the kind of the bucket
 /// - the cost of the request
-/// - the largest use of the bucket at which the request still fits
+/// - the largest number of used tokens with which the request still fits
 /// - the time in which the bucket refills
 ///
-/// The argument is packed: it costs the server a third of the time of an argument in text form.
+/// The argument is packed, because the server parses it in a third of the time of an argument in
+/// text form.
 fn acquire_argument(request: &LimitRequest<'_>) -> Vec<u8> {
     let LimitRequest { quota, cost, .. } = *request;
     let (kind, cost, max_used) = match quota.algorithm() {
@@ -182,7 +186,7 @@ fn pack(kind: u8, numbers: [u64; 3]) -> Vec<u8> {
 const BUCKET: u8 = 0;
 const FIXED_WINDOW: u8 = 1;
 const SLIDING_WINDOW: u8 = 2;
-/// Added to the kind if the limit is a shadow.
+/// The number that is added to the kind of a shadow limit.
 const SHADOW: u8 = 3;
 
 fn parse_numbers(reply: &Value) -> Option<Vec<u64>> {

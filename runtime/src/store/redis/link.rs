@@ -36,9 +36,10 @@ pub(super) enum Failure {
 /// The behavior of a call while there is no connection and the last attempt to connect has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WhenDisconnected {
-    /// Fails at once, so that requests do not pile up during an outage.
+    /// The call fails immediately, so that requests do not pile up during an outage.
     Fail,
-    /// Waits for the next connection until the deadline, because the call settles a finished run.
+    /// The call waits for the next connection until the deadline, because it settles a finished
+    /// run.
     WaitUntilDeadline,
 }
 
@@ -69,10 +70,10 @@ impl NodeLink {
         }
     }
 
-    /// Returns a link to the same servers with connections of its own.
+    /// Returns a link to the same servers with its own connections.
     pub(super) fn with_own_connections(&self) -> Self {
         match self {
-            Self::Single(connection) => Self::Single(connection.second()),
+            Self::Single(connection) => Self::Single(connection.with_own_connection()),
             Self::Cluster(cluster) => Self::Cluster(cluster.with_own_connections()),
         }
     }
@@ -132,8 +133,8 @@ impl fmt::Display for Failure {
 }
 
 impl Failure {
-    /// Converts the failure of a second attempt into that of the call. It is always [`Self::Lost`],
-    /// because the first attempt may have been done.
+    /// Converts the failure of a second attempt into the failure of the call. The result is always
+    /// [`Self::Lost`], because the first attempt may have been done.
     pub(super) fn after_retry(self) -> Self {
         match self {
             Self::NotSent(reason) | Self::Lost(reason) | Self::TimedOut(reason) => {

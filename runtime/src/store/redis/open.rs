@@ -75,8 +75,8 @@ async fn inspect_one(
 
 /// Reads the secret that the instances of a service share, or creates it in the store.
 ///
-/// Both happen in one atomic step, so that instances that start together get the same secret. An
-/// instance never reads the secret again, and keeps the one that it started with.
+/// The read and the creation are one atomic step, so that instances that start together get the
+/// same secret. An instance never reads the secret again, and uses this secret until it stops.
 pub(super) async fn shared_secret(
     link: &NodeLink,
     config: &RedisConfig,
@@ -132,7 +132,7 @@ pub(super) async fn self_test(store: &RedisStore, config: &RedisConfig) -> Resul
         .await
         .map_err(|failure| config.error(describe_failure(&failure)))?;
     let mut untested: Vec<_> = servers.into_iter().map(|server| server.address).collect();
-    // A random caller belongs to a random slot, so random callers are drawn until each node was
+    // A random caller belongs to a random slot, so random callers are generated until each node was
     // tested. A node with very few slots may remain untested.
     for _ in 0..MAX_TEST_CALLERS {
         let caller = Caller::new(format!("{:032x}", rand::random::<u128>()));
@@ -156,8 +156,8 @@ pub(super) async fn self_test(store: &RedisStore, config: &RedisConfig) -> Resul
     Ok(())
 }
 
-/// The number of random callers that are drawn to reach every node. With 2,000 callers a node with
-/// one per cent of the slots is missed once in 500 million starts.
+/// The maximum number of random callers that are generated to reach every node. With 2,000 callers,
+/// a node with one per cent of the slots is missed once in 500 million starts.
 const MAX_TEST_CALLERS: usize = 2_000;
 
 fn test_bucket(caller: &Caller) -> Bucket<'_> {
@@ -168,7 +168,7 @@ fn test_bucket(caller: &Caller) -> Bucket<'_> {
 }
 
 async fn self_test_node(store: &RedisStore, caller: &Caller) -> Result<(), StoreError> {
-    // If the test ends early, its record expires after this time.
+    // If the test ends early, its record expires after ten seconds.
     let (short, record) = (
         Duration::from_secs(10),
         store.inner.keys.record_of(caller, rand::random()),

@@ -61,8 +61,8 @@ impl RedisStore {
             .run_or_fail(&self.inner.scripts.begin, &keys, &arguments)
             .await
         {
-            // A server without memory refuses the writing script as a whole. Existing records can
-            // still be read, so that retries get their replays.
+            // A server that has no memory left refuses the whole script, because the script writes.
+            // Existing records can still be read, so that retries get their replays.
             Err(StoreError::Full) => {
                 self.run_or_fail(&self.inner.scripts.begin_when_full, &keys, &arguments)
                     .await?
@@ -83,7 +83,7 @@ impl RedisStore {
     async fn complete_record(&self, complete: &Complete) -> Result<CompleteOutcome, StoreError> {
         let keys = [self.inner.keys.record(&complete.lease.key)];
         let (record, ttl) = (
-            codec::ended(complete),
+            codec::encode_completed(complete),
             decimal(codec::millis(complete.ttl).max(1)),
         );
         match self
@@ -104,8 +104,8 @@ impl RedisStore {
             self.inner.keys.record(&lease.key),
             self.inner.keys.marker(&lease.key, lease.token),
         ];
-        // A `begin` whose connection was lost is sent twice. So even if one of them has returned,
-        // the other one may still be on its way.
+        // A `begin` whose connection was lost is sent twice. So even if one of the two has
+        // returned, the other one may still arrive.
         let marker = if marker.is_zero() {
             LATE_BEGIN_MARKER
         } else {
@@ -161,7 +161,8 @@ impl RedisStore {
             arguments: &arguments,
             when_disconnected: WhenDisconnected::WaitUntilDeadline,
         };
-        // The next renewal is due after a third of the lease, so a longer wait would only delay it.
+        // The next renewal is due after a third of the lease, so a longer wait would only delay the
+        // next renewal.
         let timeout = self.inner.timeout.min(lease / 3);
         let reply = self
             .inner
@@ -234,7 +235,7 @@ impl RedisStore {
         )
     }
 
-    /// Runs a script for a new request, which fails at once while there is no connection.
+    /// Runs a script for a new request. The call fails immediately while there is no connection.
     async fn run_or_fail<A: ToRedisArgs>(
         &self,
         script: &Script,
@@ -254,7 +255,7 @@ impl RedisStore {
             .await
     }
 
-    /// Runs a script for a finished run, which waits for a connection until the timeout.
+    /// Runs a script for a finished run. The call waits for a connection until the timeout.
     ///
     /// The client may send a retry as soon as it has its response. That retry should find the
     /// record settled.
@@ -291,8 +292,8 @@ pub(super) fn parse_begin(reply: Value, key: &str) -> Result<BeginOutcome, Store
     }
 }
 
-/// The life of the marker that stops a late duplicate of a `begin`. A command of a lost connection
-/// that has not arrived by then no longer arrives.
+/// The life of the marker that stops a late duplicate of a `begin`. After this time, a command that
+/// was sent over a lost connection no longer arrives.
 const LATE_BEGIN_MARKER: Duration = Duration::from_secs(30);
 
 /// The number of leases that one script call renews.

@@ -11,7 +11,8 @@ if #head < 60 or not string.find(head, '^\1[RDU]') then
     return redis.error_reply('MALFORMED ' .. KEYS[1])
 end
 local state = string.sub(head, 2, 2)
--- A RUNNING record whose lease has lapsed is unknown, too, unless a retry may run the handler again.
+-- The outcome of a RUNNING record whose lease has lapsed is also unknown, unless a retry may run
+-- the handler again.
 if state == 'R' and string.sub(head, 52, 52) ~= 'R' then
     if redis.call('PTTL', KEYS[1]) <= struct.unpack('>I8', head, 53) then
         state = 'U'

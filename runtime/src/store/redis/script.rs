@@ -103,8 +103,8 @@ impl Script {
 
     /// Runs the script.
     ///
-    /// If the connection is lost, the script is sent again over the next one. All scripts allow
-    /// that; at worst a limit counts a request twice.
+    /// If the connection is lost, the script is sent again over the next connection. All scripts
+    /// allow this. In the worst case, a limit counts a request twice.
     pub(super) async fn run<A: ToRedisArgs>(
         &self,
         link: &NodeLink,
@@ -116,7 +116,7 @@ impl Script {
             .map(|reply| reply.value)
     }
 
-    /// Runs the script as [`run`](Self::run) does, and also returns if the script was sent twice.
+    /// Runs the script like [`run`](Self::run), and also returns whether the script was sent twice.
     pub(super) async fn run_with_reply<A: ToRedisArgs>(
         &self,
         link: &NodeLink,
@@ -209,8 +209,9 @@ impl Script {
         }
     }
 
-    /// Runs the script by its hash. If the server does not have it, because it was restarted or its
-    /// scripts were flushed, nothing has run, and the script is sent in full.
+    /// Runs the script by its hash. The server may not have the script, because the server was
+    /// restarted or its scripts were flushed. In this case nothing has run, and the script is sent
+    /// in full.
     async fn run_cached<A: ToRedisArgs, C: Future<Output = Result<Value, Failure>>>(
         &self,
         call: &ScriptCall<'_, A>,
@@ -256,7 +257,7 @@ fn has_kind(error: &RedisError, kind: ServerErrorKind) -> bool {
 /// Converts the failure of a script into the error of the operation.
 fn store_error(failure: Failure, keys: &[String]) -> StoreError {
     let error = match failure {
-        Failure::NotSent(reason) => return StoreError::Unreachable(reason),
+        Failure::NotSent(reason) => return StoreError::NotExecuted(reason),
         Failure::Lost(reason) | Failure::TimedOut(reason) => {
             return StoreError::Unavailable(reason);
         }
@@ -268,9 +269,9 @@ fn store_error(failure: Failure, keys: &[String]) -> StoreError {
         Some("WRONGTYPE") => malformed(key(), "the key has another type"),
         Some("OOM") => StoreError::Full,
         Some(code) if NOTHING_DONE.contains(&code) => {
-            StoreError::Unreachable(describe_error(&error))
+            StoreError::NotExecuted(describe_error(&error))
         }
-        // Any other error can come from the middle of the script, or from a proxy before the
+        // Any other error can come from the middle of the script, or from a proxy in front of the
         // server.
         _ => StoreError::Failed(describe_error(&error)),
     }

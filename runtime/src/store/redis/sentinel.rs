@@ -1,9 +1,9 @@
 //! Sentinels: servers that name the primary among several servers.
 //!
-//! Each new connection asks them one after the other. The named server must confirm that it is the
-//! primary, so a sentinel with outdated information is skipped. While a connection is up, the
-//! sentinels are asked again and again: a replaced primary may accept writes for some seconds, and
-//! these writes are lost.
+//! For each new connection, the sentinels are asked one after the other. The named server must
+//! confirm that it is the primary, so a sentinel with outdated information is skipped. While a
+//! connection is up, the sentinels are asked repeatedly, because a replaced primary may still
+//! accept writes for some seconds. These writes are lost.
 
 use core::time::Duration;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,7 +25,8 @@ pub(super) struct Sentinels {
     members: Vec<Sentinel>,
     /// The login and the database for the servers that the sentinels name.
     settings: RedisConnectionInfo,
-    /// The index of the sentinel that last led to the primary, which is asked first.
+    /// The index of the sentinel that is asked first. It is the sentinel that last named the
+    /// primary.
     preferred: AtomicUsize,
 }
 
@@ -41,8 +42,8 @@ pub(super) struct Primary {
     pub(super) address: Address,
 }
 
-// An attempt to connect takes at most 3 s. So one sentinel and the server that it names may take
-// 1.1 s together, which leaves time for others.
+// An attempt to connect takes at most 3 s. One sentinel and the server that it names take at most
+// 1.1 s together, so there is time to ask other sentinels.
 /// The time that a sentinel may take to reply.
 const SENTINEL_TIMEOUT: Duration = Duration::from_millis(300);
 /// The time that the named server may take to confirm that it is the primary.
@@ -54,7 +55,7 @@ pub(super) const FORM: &str = "redis+sentinel://[[user]:password@]host[:port][,h
 const PARAMETERS: [&str; 2] = ["sentinel_user", "sentinel_password"];
 
 impl Sentinels {
-    /// Creates the sentinels that a URL names. An error describes the defect of the URL.
+    /// Creates the sentinels that a URL names. The error says what is wrong with the URL.
     pub(super) fn new(url: ListUrl) -> Result<Self, String> {
         let mut path = url.path.into_iter().filter(|part| !part.is_empty());
         let primary_name = path.next().ok_or("the name of the primary is missing")?;
@@ -90,11 +91,11 @@ impl Sentinels {
         })
     }
 
-    /// Returns the same sentinels with connections of their own.
+    /// Returns the same sentinels with their own connections.
     pub(super) fn with_own_connections(&self) -> Self {
         let with_own_connection = |sentinel: &Sentinel| Sentinel {
             address: sentinel.address.clone(),
-            connection: sentinel.connection.second(),
+            connection: sentinel.connection.with_own_connection(),
         };
         Self {
             primary_name: self.primary_name.clone(),
@@ -104,16 +105,17 @@ impl Sentinels {
         }
     }
 
-    /// Returns `true` if most sentinels name the same server, and that is not this primary.
+    /// Returns `true` if most sentinels name the same server, and this server is not `primary`.
     pub(super) async fn name_another_primary(&self, primary: &Address) -> bool {
         let replies = join_all(self.members.iter().map(|sentinel| self.ask(sentinel))).await;
         let named: Vec<_> = replies.into_iter().filter_map(Result::ok).collect();
         majority_names_another(primary, &named, self.members.len())
     }
 
-    /// Connects to the primary. The sentinel that last led to the primary is asked first.
+    /// Connects to the primary. The sentinel that last named the primary is asked first.
     pub(super) async fn connect(&self) -> Result<Primary, String> {
-        // `Relaxed` is enough: an outdated index only changes the order of the questions.
+        // `Relaxed` is enough: an outdated index only changes the order in which sentinels are
+        // asked.
         let (first, count) = (self.preferred.load(Ordering::Relaxed), self.members.len());
         let (mut refuted, mut reasons) = (Vec::new(), Vec::new());
         for index in (first..first + count).map(|index| index % count) {
@@ -200,8 +202,8 @@ impl Sentinel {
     }
 }
 
-/// Returns `true` if more than half of `count` sentinels name the same server, and that is not this
-/// primary. One sentinel with outdated information must not close a connection.
+/// Returns `true` if more than half of `count` sentinels name the same server, and this server is
+/// not `primary`. One sentinel with outdated information must not close a connection.
 fn majority_names_another(primary: &Address, named: &[Address], count: usize) -> bool {
     let votes = |other: &Address| named.iter().filter(|name| *name == other).count();
     named

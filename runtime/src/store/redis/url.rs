@@ -30,8 +30,8 @@ pub(super) struct ListUrl {
 }
 
 impl ListUrl {
-    /// Parses the part of a URL after `scheme://`. An error describes the defect and contains no
-    /// part of the URL, which may be a password.
+    /// Parses the part of a URL after `scheme://`. The error says what is wrong. It contains no
+    /// part of the URL, because any part may be a password.
     pub(super) fn parse(rest: &str, default_port: u16) -> Result<Self, String> {
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (login, rest) = rest
@@ -119,8 +119,8 @@ impl Address {
         })
     }
 
-    /// Parses the `host:port` to which a node redirects a call. Without a host it is the host of
-    /// the node.
+    /// Parses the `host:port` to which a node redirects a call. If the host is missing, it is the
+    /// host of `node`.
     pub(super) fn from_redirect(text: &str, node: &Self) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
         let host = if host.is_empty() { &node.host } else { host };

@@ -82,23 +82,23 @@ impl Client {
         Self { pool, ..self }
     }
 
-    /// The server's address.
+    /// Returns the server's address.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// A GET request. The path begins with `/` and can have a query: `/v1/orders?limit=2`.
+    /// Creates a GET request. The path begins with `/` and can have a query: `/v1/orders?limit=2`.
     pub fn get(&self, path: &str) -> ClientRequest {
         self.request(Method::GET, path)
     }
 
-    /// A POST request. It has no body unless [`json`](ClientRequest::json) or
+    /// Creates a POST request. It has no body unless [`json`](ClientRequest::json) or
     /// [`body`](ClientRequest::body) sets one.
     pub fn post(&self, path: &str) -> ClientRequest {
         self.request(Method::POST, path)
     }
 
-    /// A request with any method.
+    /// Creates a request with any method.
     pub fn request(&self, method: Method, path: &str) -> ClientRequest {
         let request = Request::builder()
             .method(method)
@@ -114,7 +114,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// If the server does not accept the connection within 20 seconds.
+    /// Panics if the server does not accept the connection within 20 seconds.
     pub async fn raw(&self) -> RawConnection {
         RawConnection::connect(self.address).await
     }
@@ -123,7 +123,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// If the server still accepts connections after 20 seconds.
+    /// Panics if the server still accepts connections after 20 seconds.
     pub async fn until_refused(&self) {
         let is_refused = async || TcpStream::connect(self.address).await.is_err();
         eventually("connections are refused", is_refused).await;
@@ -164,8 +164,8 @@ impl ClientRequest {
     ///
     /// # Panics
     ///
-    /// If the path or a header field is invalid, or if there is no complete response within 20
-    /// seconds.
+    /// Panics if the path or a header field is invalid, or if there is no complete response within
+    /// 20 seconds.
     pub async fn send(self) -> ClientResponse {
         let (method, uri) = (
             self.request.method_ref().cloned(),
@@ -182,13 +182,13 @@ impl ClientRequest {
     ///
     /// # Errors
     ///
-    /// [`TimedOut`](io::ErrorKind::TimedOut) if there is no complete response within 20 seconds.
-    /// Another kind if the server refuses the connection, or closes it before the response is
-    /// complete.
+    /// Returns [`TimedOut`](io::ErrorKind::TimedOut) if there is no complete response within 20
+    /// seconds. Returns an error of another kind if the server refuses the connection, or closes it
+    /// before the response is complete.
     ///
     /// # Panics
     ///
-    /// If the path or a header field is invalid.
+    /// Panics if the path or a header field is invalid.
     pub async fn try_send(self) -> io::Result<ClientResponse> {
         let request = self
             .request

@@ -34,7 +34,7 @@ use crate::testing::wait::TIMEOUT;
 #[derive(Debug)]
 pub struct RawConnection {
     stream: TcpStream,
-    /// Bytes that were read and not yet returned.
+    /// The bytes that were read, but not returned yet.
     read: Vec<u8>,
 }
 
@@ -43,7 +43,7 @@ impl RawConnection {
     ///
     /// # Panics
     ///
-    /// If the server does not accept the connection within 20 seconds.
+    /// Panics if the server does not accept the connection within 20 seconds.
     pub async fn connect(address: SocketAddr) -> Self {
         let stream = timeout(TIMEOUT, TcpStream::connect(address)).await;
         let stream = stream
@@ -60,7 +60,7 @@ impl RawConnection {
     ///
     /// # Panics
     ///
-    /// If the server has closed the connection.
+    /// Panics if the server has closed the connection.
     pub async fn write(&mut self, text: &str) {
         self.write_bytes(text.as_bytes()).await;
     }
@@ -69,7 +69,7 @@ impl RawConnection {
     ///
     /// # Panics
     ///
-    /// If the server has closed the connection.
+    /// Panics if the server has closed the connection.
     pub async fn write_bytes(&mut self, bytes: &[u8]) {
         self.stream
             .write_all(bytes)
@@ -82,7 +82,7 @@ impl RawConnection {
     ///
     /// # Panics
     ///
-    /// If the server does not close the connection within 20 seconds.
+    /// Panics if the server does not close the connection within 20 seconds.
     pub async fn exchange(mut self, bytes: &[u8]) -> Vec<u8> {
         // A write fails if the server stops reading early. The response that it sent before is
         // still readable.
@@ -94,17 +94,17 @@ impl RawConnection {
     ///
     /// # Panics
     ///
-    /// If the connection is already closed.
+    /// Panics if the connection is already closed.
     pub async fn end(&mut self) {
         self.stream.shutdown().await.expect("an open connection");
     }
 
-    /// Reads one HTTP response. The length of its body is its `Content-Length`, or zero without
-    /// that field: chunked bodies are not supported.
+    /// Reads one HTTP response. The length of its body is its `Content-Length`, or zero if this
+    /// field is missing. Chunked bodies are not supported.
     ///
     /// # Panics
     ///
-    /// If the connection ends before the response is complete, or the response is not UTF-8.
+    /// Panics if the connection ends before the response is complete, or the response is not UTF-8.
     pub async fn response(&mut self) -> String {
         loop {
             if let Some(length) = response_length(&self.read) {
@@ -118,7 +118,7 @@ impl RawConnection {
     ///
     /// # Panics
     ///
-    /// If the connection ends before it has sent `length` bytes.
+    /// Panics if the connection ends before it has sent `length` bytes.
     pub async fn read_exact(&mut self, length: usize) -> Vec<u8> {
         while self.read.len() < length {
             self.read_some().await;
@@ -127,11 +127,11 @@ impl RawConnection {
     }
 
     /// Waits for the next bytes, and buffers them. The next method that returns bytes returns these
-    /// first.
+    /// bytes first.
     ///
     /// # Panics
     ///
-    /// If the connection ends before it has sent another byte.
+    /// Panics if the connection ends before it has sent another byte.
     pub async fn read_some(&mut self) {
         let mut part = vec![0; 1 << 16];
         let count = timeout(TIMEOUT, self.stream.read(&mut part)).await;
@@ -150,21 +150,22 @@ impl RawConnection {
     ///
     /// # Panics
     ///
-    /// If the server does not close the connection within 20 seconds.
+    /// Panics if the server does not close the connection within 20 seconds.
     pub async fn rest(&mut self) -> Vec<u8> {
-        // An error is a reset, which ends the connection as well. The bytes before it were read.
+        // An error means a reset, which also ends the connection. The bytes before the reset were
+        // read.
         let _ = timeout(TIMEOUT, self.stream.read_to_end(&mut self.read))
             .await
             .expect("an end of the connection within the timeout");
         self.take(self.read.len())
     }
 
-    /// Waits for the next byte or the end of the connection; returns `true` if the connection has
-    /// ended. The byte is discarded.
+    /// Waits for the next byte or the end of the connection. Returns `true` if the connection has
+    /// ended. A byte is discarded.
     ///
     /// # Panics
     ///
-    /// If neither comes within 20 seconds.
+    /// Panics if neither happens within 20 seconds.
     pub async fn is_closed(&mut self) -> bool {
         let mut byte = [0];
         !matches!(
@@ -181,7 +182,7 @@ impl RawConnection {
     }
 }
 
-/// The length of the first response; `None` if it is not complete.
+/// Returns the length of the first response; `None` if it is not complete.
 fn response_length(bytes: &[u8]) -> Option<usize> {
     let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let text = String::from_utf8_lossy(&bytes[..head]).to_ascii_lowercase();

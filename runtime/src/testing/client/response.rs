@@ -19,11 +19,11 @@ pub struct ClientResponse {
 }
 
 impl ClientResponse {
-    /// The first value of a header field.
+    /// Returns the first value of a header field.
     ///
     /// # Panics
     ///
-    /// If the value is not visible ASCII.
+    /// Panics if the value is not visible ASCII.
     #[track_caller]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
@@ -31,11 +31,11 @@ impl ClientResponse {
             .map(|value| value.to_str().expect("visible ASCII"))
     }
 
-    /// All values of a header field, in their order.
+    /// Returns all values of a header field, in their order.
     ///
     /// # Panics
     ///
-    /// If a value is not visible ASCII.
+    /// Panics if a value is not visible ASCII.
     #[track_caller]
     pub fn header_values(&self, name: &str) -> Vec<&str> {
         self.headers
@@ -45,11 +45,11 @@ impl ClientResponse {
             .collect()
     }
 
-    /// The value of a header field that is an integer of at least 0, such as `Retry-After`.
+    /// Returns the value of a header field that is an integer of at least 0, such as `Retry-After`.
     ///
     /// # Panics
     ///
-    /// If the field is missing or is not an integer.
+    /// Panics if the field is missing or is not an integer.
     #[track_caller]
     pub fn header_number(&self, name: &str) -> u64 {
         self.header(name)
@@ -57,21 +57,21 @@ impl ClientResponse {
             .unwrap_or_else(|| panic!("{name} is not an integer: {:?}", self.header(name)))
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     ///
     /// # Panics
     ///
-    /// If the body is not UTF-8.
+    /// Panics if the body is not UTF-8.
     #[track_caller]
     pub fn text(&self) -> &str {
         str::from_utf8(&self.body).unwrap_or_else(|_| panic!("not UTF-8: {:?}", self.body))
     }
 
-    /// The body as JSON.
+    /// Returns the body as JSON.
     ///
     /// # Panics
     ///
-    /// If the body is not JSON.
+    /// Panics if the body is not JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {:?}", self.body))
@@ -82,15 +82,16 @@ impl ClientResponse {
         self.header("idempotent-replayed") == Some("true")
     }
 
-    /// Checks that the response is a [problem](crate::problem) with this status and code; returns
-    /// the document.
+    /// Checks that the response is a [problem](crate::problem) with this status and code, and
+    /// returns the document.
     ///
-    /// It also checks the media type, the members that every problem has, and that they agree with
-    /// the header fields: `request_id` with `X-Request-Id`, and `retryable` with `Retry-After`.
+    /// It also checks the media type and the members that every problem has. The members must agree
+    /// with the header fields: `request_id` with `X-Request-Id`, and `retryable` with
+    /// `Retry-After`.
     ///
     /// # Panics
     ///
-    /// If one of the checks fails.
+    /// Panics if one of the checks fails.
     #[track_caller]
     pub fn problem(&self, status: u16, code: &str) -> Value {
         let document = self.json();

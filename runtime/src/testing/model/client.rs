@@ -1,4 +1,4 @@
-//! The clients of a script. Each one sends only calls that a correct client would send after the
+//! The clients of a script. Each client sends only calls that a correct client would send after the
 //! replies that it has received.
 
 use core::time::Duration;
@@ -18,7 +18,7 @@ use crate::policies::idempotency::{
 pub(super) struct Clients {
     runs: HashMap<usize, Run>,
     killed: HashSet<usize>,
-    /// The number of the last token or response. Numbers make all of them different.
+    /// The last number that was used for a token or a response, so that all of them are different.
     last_number: u32,
 }
 
@@ -30,19 +30,20 @@ struct Run {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// The reply to its begin is lost, so the client can only abort.
+    /// The reply to the client's begin is lost, so the client can only abort.
     InDoubt,
-    /// Its begin has no reply yet, or the reply was not `Started`.
+    /// The client's begin has no reply yet, or the reply was not `Started`.
     Waiting,
-    /// The reply to its begin was `Started`.
+    /// The reply to the client's begin was `Started`.
     Running,
-    /// It has aborted without a marker. Its begin had a reply, so it cannot arrive again.
+    /// The client has aborted without a marker. Its begin had a reply, so the begin cannot arrive
+    /// again.
     Aborted,
 }
 
 impl Clients {
-    /// The call to the store in this step; `None` if the client cannot do the step, or if no call
-    /// arrives.
+    /// Returns the call to the store in this step; `None` if the client cannot do the step, or if
+    /// no call arrives.
     pub(super) fn call(&mut self, step: &Step) -> Option<Call> {
         match *step {
             Step::Begin {
@@ -50,7 +51,7 @@ impl Clients {
                 request,
                 network,
             } => self.begin(client, request, network),
-            Step::Again { client } => self.run(client).and_then(Run::repeat_begin),
+            Step::RepeatBegin { client } => self.run(client).and_then(Run::repeat_begin),
             Step::Heartbeat { client } => self
                 .run(client)
                 .map(|run| Call::Heartbeat(run.begin.lease())),
@@ -68,11 +69,12 @@ impl Clients {
                 done.then(|| self.next_response()),
             )),
             Step::Kill { client } => self.kill(client),
-            Step::Elapse(_) | Step::Lose => None,
+            Step::Elapse(_) | Step::LoseData => None,
         }
     }
 
-    /// Lets the client of a begin run if it waits for the reply and the reply is `Started`.
+    /// Changes the client of a begin to `Running` if it waits for the reply and the reply is
+    /// `Started`.
     pub(super) fn record_reply(&mut self, call: &Call, reply: &Reply) {
         let (Call::Begin(begin), Reply::BeginOutcome(BeginOutcome::Started)) = (call, reply) else {
             return;
@@ -143,7 +145,8 @@ impl Run {
         (self.phase == Phase::Running).then_some(Call::Complete(complete))
     }
 
-    /// An abort. It sets a marker if the begin has no reply, since that begin can still arrive.
+    /// Returns an abort. The abort sets a marker if the begin has no reply, because the begin can
+    /// still arrive.
     fn abort(&mut self) -> Option<Call> {
         let abort = |marker| Some(Call::Abort(self.begin.lease(), marker));
         match self.phase {

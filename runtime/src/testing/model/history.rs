@@ -1,4 +1,5 @@
-//! The promises that a store has made by its replies, checked without the model.
+//! Checks that the replies of a store do not contradict each other, without the model. A reply can
+//! promise something for later replies, such as the replay of a stored response.
 
 use core::time::Duration;
 use std::collections::HashMap;
@@ -10,7 +11,7 @@ use crate::policies::idempotency::{
     RecordKey, StoredResponse, Token,
 };
 
-/// The promises of each key. A key without a promise is free: its next request runs.
+/// The promises for each key. A key without a promise is free, so its next request must run.
 #[derive(Debug, Default)]
 pub(super) struct History {
     now: Duration,
@@ -44,7 +45,7 @@ impl History {
         self.aborted.clear();
     }
 
-    /// Checks a reply against the promises, and adds the promises that it makes itself.
+    /// Checks a reply against the promises, and adds the promises of this reply.
     pub(super) fn check(&mut self, call: &Call, reply: &Reply) -> Result<(), BrokenRule> {
         match (call, reply) {
             (Call::Begin(begin), Reply::BeginOutcome(found)) => self.check_begin(begin, found)?,
@@ -89,7 +90,7 @@ impl History {
         }
     }
 
-    /// Checks the begin of a key without a promise, which must start unless its token was aborted.
+    /// Checks the begin of a key without a promise. It must start, unless its token was aborted.
     fn check_begin_of_free_key(
         &mut self,
         begin: &Begin,
@@ -221,7 +222,7 @@ impl History {
 }
 
 const BLOCKED: BrokenRule = "A8: a begin of a free key did not start";
-const MISMATCH_MISSED: BrokenRule = "A9: a different request under the key was not a mismatch";
+const MISMATCH_MISSED: BrokenRule = "A9: a different request with the same key was not a mismatch";
 const ABORTED_BEGIN_STARTED: BrokenRule = "A8: an aborted begin started";
 const OUTCOME_INVENTED: BrokenRule = "A9: a begin got an outcome that the store never had";
 const LOST_LEASE_RENEWED: BrokenRule = "A12: a lease was renewed after it had lapsed or was lost";

@@ -6,7 +6,7 @@
 //!
 //! Each reply of the store is checked twice. The model computes the reply that the rules demand.
 //! The history checks, without the model, that a reply does not contradict the earlier replies of
-//! the store. A mistake in one of the two is therefore found by the other.
+//! the store. Each of the two checks can therefore find a mistake in the other one.
 //!
 //! A script is a slice of [`Step`]. Generate scripts with a tool such as `proptest`:
 //!
@@ -54,9 +54,9 @@ use crate::store::StoreError;
 
 /// The lease of every run.
 ///
-/// No moment of a script is within five seconds of an expiry: every [`Span`] is a multiple of 15 s,
-/// and `LEASE`, [`TTL`] and their sum are each at least 5 s away from one. A script therefore has
-/// the same result if real time passes for the store between two steps.
+/// No step of a script happens within five seconds of an expiry. Every [`Span`] is a multiple of 15
+/// s, and `LEASE`, [`TTL`] and their sum are each at least 5 s away from a multiple of 15 s. A
+/// script therefore has the same result if real time passes for the store between two steps.
 pub const LEASE: Duration = Duration::from_secs(65);
 
 /// The time to live of every response and of every unknown outcome.
@@ -65,12 +65,13 @@ pub const TTL: Duration = Duration::from_secs(605);
 /// Runs a script against a store and the model, and compares their replies.
 ///
 /// `fresh` returns the store without records: a new store, or the same store after it was emptied.
-/// It is called at the start and at every [`Step::Lose`]. `time` advances the time of the store. A
+/// It is called at the start and at every [`Step::LoseData`]. `time` advances the time of the store. A
 /// step that its client cannot do is skipped, for example because the client was killed.
 ///
 /// # Errors
 ///
-/// The first reply that differs from the model or breaks a rule, with all steps up to it.
+/// Returns the first reply that differs from the model or breaks a rule, with all steps up to this
+/// reply.
 pub async fn follows_the_model<S: IdempotencyStore>(
     fresh: impl AsyncFn() -> Arc<S>,
     time: &impl Elapse,
@@ -80,7 +81,7 @@ pub async fn follows_the_model<S: IdempotencyStore>(
     for step in script {
         match step {
             Step::Elapse(span) => playback.elapse(*span, time).await,
-            Step::Lose => playback.lose(fresh().await),
+            Step::LoseData => playback.lose(fresh().await),
             step => playback.run(step).await?,
         }
     }
@@ -120,7 +121,7 @@ impl<S: IdempotencyStore> Playback<S> {
     }
 
     fn lose(&mut self, store: Arc<S>) {
-        self.trace.push(TraceLine(Step::Lose, None));
+        self.trace.push(TraceLine(Step::LoseData, None));
         self.store = store;
         self.model.lose();
         self.history.lose();

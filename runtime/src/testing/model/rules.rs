@@ -1,4 +1,5 @@
-//! The rules of idempotency records as a simple program: without memory bounds, encoding and I/O.
+//! A simple implementation of the rules of idempotency records, without memory limits, encoding and
+//! I/O.
 
 use core::time::Duration;
 use std::collections::HashMap;
@@ -66,7 +67,7 @@ impl Model {
         };
     }
 
-    /// Applies a call; returns the reply of a correct store.
+    /// Applies a call, and returns the reply of a correct store.
     pub(super) fn apply(&mut self, call: &Call) -> Reply {
         match call {
             Call::Begin(begin) => Reply::BeginOutcome(self.begin(begin)),
@@ -218,7 +219,7 @@ impl Model {
     }
 }
 
-/// The outcome of a begin of the same request by another run.
+/// Returns the outcome of a begin of the same request by another run.
 fn outcome_of(state: &State) -> BeginOutcome {
     match state {
         // A lapsed run with `Rerun` counts as running until a retry begins. `begin` starts that

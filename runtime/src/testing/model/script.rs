@@ -1,14 +1,14 @@
-//! The steps of a script.
+//! The steps of a script, which is a test scenario for a store of idempotency records.
 
 use core::fmt;
 use core::time::Duration;
 
 use crate::policies::idempotency::OnCrash;
 
-/// A step of a script. A client is identified by any number, and has one run at a time.
+/// A step of a script. A client is identified by a number, and has one run at a time.
 ///
-/// A pause of a client has no step of its own: the client continues with its old token after steps
-/// of other clients.
+/// There is no step for a pause of a client. The client continues with its old token after steps of
+/// other clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
@@ -18,11 +18,11 @@ pub enum Step {
         client: usize,
         /// The request of the run.
         request: Request,
-        /// The fate of the call and its reply.
+        /// Whether the call and its reply arrive.
         network: Network,
     },
-    /// A client's begin arrives again with the same token: a repetition, or a late arrival.
-    Again {
+    /// A client's begin arrives again with the same token, because it is repeated or late.
+    RepeatBegin {
         /// The client.
         client: usize,
     },
@@ -66,10 +66,10 @@ pub enum Step {
         client: usize,
     },
     /// The store loses all its data.
-    Lose,
+    LoseData,
 }
 
-/// A request under an idempotency key.
+/// A request with an idempotency key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request {
     /// The key.
@@ -90,14 +90,14 @@ impl Default for Request {
     }
 }
 
-/// The fate of a begin on the network.
+/// Whether the call of a [`Step::Begin`] and its reply arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
     /// The call and its reply arrive.
     Fine,
     /// The call arrives, and its reply is lost.
     LosesReply,
-    /// The call arrives late, with a [`Step::Again`], or never. Its reply is lost.
+    /// The call arrives late, with a [`Step::RepeatBegin`], or it never arrives. Its reply is lost.
     Delays,
 }
 
@@ -143,7 +143,9 @@ impl fmt::Display for Step {
                     "client {client} begins key {key}, body {body}, {on_crash:?} on crash, {network:?}"
                 )
             }
-            Self::Again { client } => write!(f, "client {client} begins again with the same token"),
+            Self::RepeatBegin { client } => {
+                write!(f, "client {client} begins again with the same token")
+            }
             Self::Heartbeat { client } => write!(f, "client {client} renews its lease"),
             Self::Complete { client } => write!(f, "client {client} completes with a response"),
             Self::Fail { client } => write!(f, "client {client} completes with an unknown outcome"),
@@ -153,7 +155,7 @@ impl fmt::Display for Step {
             Self::Resolve { key, done: false } => write!(f, "key {key} is resolved as absent"),
             Self::Elapse(span) => write!(f, "{} s pass", span.duration().as_secs()),
             Self::Kill { client } => write!(f, "client {client} is killed"),
-            Self::Lose => f.write_str("the store loses all its data"),
+            Self::LoseData => f.write_str("the store loses all its data"),
         }
     }
 }

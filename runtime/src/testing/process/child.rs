@@ -40,8 +40,8 @@ impl Child {
         );
     }
 
-    /// Sends a signal, such as `TERM`, with the shell's built-in `kill`. The program `kill` may be
-    /// missing.
+    /// Sends a signal, such as `TERM`, with the shell's built-in `kill`, because the program `kill`
+    /// may be missing.
     #[track_caller]
     pub(in crate::testing) fn signal(&self, signal: &str) {
         let kill = format!("kill -{signal} {}", self.id());
@@ -63,14 +63,14 @@ impl Child {
         !matches!(self.0.try_wait(), Ok(None))
     }
 
-    /// Waits until the process ends; returns `None` if it still runs after the limit.
+    /// Waits until the process ends. Returns `None` if the process still runs after the limit.
     pub(in crate::testing) fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
         holds_within(limit, || self.has_ended())
             .then(|| self.0.wait().expect("a child of this process"))
     }
 
-    /// Closes the reading end of its standard output, if that is a pipe. Its writes fail from then
-    /// on.
+    /// Closes the reading end of the process's standard output, if this is a pipe. From then on,
+    /// writes to the standard output fail.
     pub(super) fn close_stdout(&mut self) {
         drop(self.0.stdout.take());
     }

@@ -43,7 +43,7 @@ pub struct Program {
 }
 
 /// A running [`Program`]. It is killed when it is dropped, so a failed test leaves no process
-/// behind. If the test has failed, the drop prints the standard error of the process.
+/// behind. If the test has failed, the standard error of the process is printed as well.
 ///
 /// Methods block the thread. They panic if the process does not react within 20 seconds.
 #[derive(Debug)]
@@ -121,7 +121,8 @@ impl Program {
     ///
     /// # Panics
     ///
-    /// If the program cannot be started, ends, or does not write that line within 20 seconds.
+    /// Panics if the program cannot be started, ends early, or does not write this line within 20
+    /// seconds.
     #[track_caller]
     pub fn start(self) -> Process {
         let mut process = self.spawn();
@@ -141,7 +142,7 @@ impl Program {
     ///
     /// # Panics
     ///
-    /// If the program cannot be started.
+    /// Panics if the program cannot be started.
     #[track_caller]
     pub fn spawn(mut self) -> Process {
         let directory = Directory::new();
@@ -171,7 +172,7 @@ impl Program {
     ///
     /// # Panics
     ///
-    /// If the program cannot be started, or does not end within ten minutes.
+    /// Panics if the program cannot be started, or does not end within ten minutes.
     #[track_caller]
     pub fn run(self) -> Output {
         let mut process = self.spawn();
@@ -190,38 +191,38 @@ impl Program {
 }
 
 impl Process {
-    /// The id of the process.
+    /// Returns the id of the process.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// The address that the process listens on.
+    /// Returns the address that the process listens on.
     ///
     /// # Panics
     ///
-    /// If it was not started with [`Program::start`].
+    /// Panics if the process was not started with [`Program::start`].
     #[track_caller]
     pub fn address(&self) -> SocketAddr {
         self.address
             .expect("only `Program::start` waits for the address")
     }
 
-    /// A client of the process.
+    /// Returns a client of the process.
     ///
     /// # Panics
     ///
-    /// If it was not started with [`Program::start`].
+    /// Panics if the process was not started with [`Program::start`].
     #[track_caller]
     pub fn client(&self) -> Client {
         Client::new(self.address())
     }
 
-    /// The standard output of the process so far. Bytes that are not UTF-8 are replaced.
+    /// Returns the standard output of the process so far. Bytes that are not UTF-8 are replaced.
     pub fn stdout(&self) -> String {
         String::from_utf8_lossy(&self.read(STDOUT)).into_owned()
     }
 
-    /// The standard error of the process so far. Bytes that are not UTF-8 are replaced.
+    /// Returns the standard error of the process so far. Bytes that are not UTF-8 are replaced.
     pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&self.read(STDERR)).into_owned()
     }
@@ -249,11 +250,11 @@ impl Process {
         self.child.kill();
     }
 
-    /// Waits until the process ends; returns its exit status.
+    /// Waits until the process ends, and returns its exit status.
     ///
     /// # Panics
     ///
-    /// If the process does not end within a minute.
+    /// Panics if the process does not end within a minute.
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
         let status = self.child.wait(END_TIMEOUT);
@@ -278,8 +279,8 @@ fn is_aplomb_variable(name: &str) -> bool {
     name.starts_with("APLOMB_") || name == "RUST_LOG"
 }
 
-/// The address in the first complete line with an address. The last line may be cut in the middle
-/// of its port.
+/// Returns the address in the first complete line with an address. An incomplete last line is
+/// ignored, because it may be cut in the middle of its port.
 fn parse_address(stdout: &str) -> Option<SocketAddr> {
     let mut lines = stdout
         .split_inclusive('\n')
@@ -295,10 +296,12 @@ fn parse_address(stdout: &str) -> Option<SocketAddr> {
 const STDOUT: &str = "stdout";
 const STDERR: &str = "stderr";
 
-/// Longer than a compiler takes for a small program on a slow machine.
+/// The time limit of [`Program::run`]. It is longer than a compiler takes for a small program on a
+/// slow machine.
 const RUN_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// Longer than the default grace period of a service at shutdown.
+/// The time limit of [`Process::wait`]. It is longer than the default grace period of a service at
+/// shutdown.
 const END_TIMEOUT: Duration = Duration::from_mins(1);
 
 #[cfg(test)]

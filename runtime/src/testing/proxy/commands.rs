@@ -32,10 +32,10 @@ impl Counts {
 pub(super) struct CommandParser {
     /// The number of arguments of the current command that are not read yet.
     remaining_arguments: usize,
-    /// The number of bytes of the current argument, with its line end, that are not read yet. Zero
-    /// while a line is read.
+    /// The number of bytes of the current argument, with its line end, that are not read yet. It is
+    /// zero while a line is read.
     remaining_bytes: usize,
-    /// The bytes so far of the current line, or of the name of the command.
+    /// The bytes of the current line, or of the name of the command, that were read so far.
     buffer: Vec<u8>,
     name: Option<String>,
 }
@@ -56,8 +56,8 @@ impl CommandParser {
         }
     }
 
-    /// Reads up to the end of a line; returns the number of bytes read, and the name of a complete
-    /// command.
+    /// Reads up to the end of a line. Returns the number of bytes read, and the name of the command
+    /// if the command is complete.
     fn feed_line(&mut self, bytes: &[u8]) -> (usize, Option<String>) {
         let end = bytes.iter().position(|&byte| byte == b'\n');
         let taken = end.map_or(bytes.len(), |end| end + 1);
@@ -152,13 +152,13 @@ mod tests {
     }
 
     #[test]
-    fn an_incomplete_command_does_not_count() {
+    fn an_incomplete_command_is_not_counted() {
         assert!(names(&[&SENT[..13]]).is_empty());
         assert_eq!(names(&[&SENT[..14]]), ["PING"]);
     }
 
     #[test]
-    fn names_count_in_any_case() {
+    fn names_are_counted_in_any_case() {
         let mut counts = Counts::default();
         for name in ["GET", "get", "SET"] {
             counts.count(name);

@@ -19,8 +19,8 @@ use self::rewrite::Rule;
 /// A TCP proxy between a client and a Redis server, on a free port of the loopback interface. It
 /// delays, loses or changes data, closes connections, and counts the commands.
 ///
-/// Each fault can be switched on and off while connections are open. A drop of the proxy closes its
-/// connections.
+/// Each fault can be switched on and off while connections are open. When the proxy is dropped, its
+/// connections are closed.
 ///
 /// While the server is down, the proxy accepts connections and closes them immediately.
 ///
@@ -61,7 +61,7 @@ impl Proxy {
     ///
     /// # Panics
     ///
-    /// If the loopback interface has no free port.
+    /// Panics if the loopback interface has no free port.
     pub async fn start(target: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
@@ -86,23 +86,23 @@ impl Proxy {
         }
     }
 
-    /// The address that the proxy listens on.
+    /// Returns the address that the proxy listens on.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The URL of the proxy for a Redis client: `redis://127.0.0.1:<port>`.
+    /// Returns the URL of the proxy for a Redis client: `redis://127.0.0.1:<port>`.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)
     }
 
-    /// Delays each reply by this time, without changing their order. A delay of zero ends the
-    /// fault; replies that are already delayed stay delayed.
+    /// Delays each reply by this time, without changing the order of replies. A delay of zero ends
+    /// the fault, but replies that are already delayed stay delayed.
     pub fn delay(&self, delay: Duration) {
         self.switches.send_modify(|switches| switches.delay = delay);
     }
 
-    /// Passes requests on and discards replies, including replies that are delayed.
+    /// Forwards requests but discards replies, including replies that are delayed.
     ///
     /// Discarded bytes are never sent. TCP cannot continue after missing bytes, so
     /// `swallow_replies(false)` closes each connection that has lost bytes. The other connections
@@ -112,8 +112,8 @@ impl Proxy {
             .send_modify(|switches| switches.swallow_replies = swallow);
     }
 
-    /// Discards requests. `swallow_requests(false)` closes connections as
-    /// [`swallow_replies`](Self::swallow_replies) does.
+    /// Discards requests. `swallow_requests(false)` closes connections in the same way as
+    /// [`swallow_replies(false)`](Self::swallow_replies).
     pub fn swallow_requests(&self, swallow: bool) {
         self.switches
             .send_modify(|switches| switches.swallow_requests = swallow);
@@ -133,11 +133,12 @@ impl Proxy {
     }
 
     /// Replaces each occurrence of `from` in replies with `to`, such as a version number with
-    /// another one. A later call replaces this rule. A call with `to` equal to `from` ends it.
+    /// another one. A later call replaces this rule. A call with `to` equal to `from` ends the
+    /// replacement.
     ///
     /// # Panics
     ///
-    /// If `from` is empty or contains a line break, or if `to` has another length.
+    /// Panics if `from` is empty or contains a line break, or if `to` has another length.
     #[track_caller]
     pub fn rewrite(&self, from: &'static [u8], to: &'static [u8]) {
         let rule = Rule::new(from, to);
@@ -145,18 +146,19 @@ impl Proxy {
             .send_modify(|switches| switches.rewrite = Some(rule));
     }
 
-    /// The number of accepted connections, without those that [`refuse`](Self::refuse) closed.
+    /// Returns the number of accepted connections, without the connections that
+    /// [`refuse`](Self::refuse) closed.
     pub fn connections(&self) -> u64 {
         lock(&self.counts).connections
     }
 
-    /// The number of commands that clients have sent, including discarded ones. A command counts
-    /// when it is complete, before the server receives it.
+    /// Returns the number of commands that clients have sent, including discarded commands. A
+    /// command is counted when it is complete, before the server receives it.
     pub fn requests(&self) -> u64 {
         lock(&self.counts).requests()
     }
 
-    /// The number of commands with this name, such as `EVALSHA`, in any case.
+    /// Returns the number of commands with this name, such as `EVALSHA`, in any case.
     pub fn requests_named(&self, name: &str) -> u64 {
         lock(&self.counts).requests_named(name)
     }
@@ -174,8 +176,8 @@ impl Drop for Proxy {
     }
 }
 
-/// Accepts connections, and relays each in a task of the set. The tasks own the connections, so a
-/// shutdown of the set closes all of them.
+/// Accepts connections, and relays each connection in a task of the set. The tasks own the
+/// connections, so a shutdown of the set closes all connections.
 async fn accept(listener: TcpListener, relay: Relay, relays: Arc<Mutex<JoinSet<()>>>) {
     loop {
         // An accept fails if its client has already disconnected.

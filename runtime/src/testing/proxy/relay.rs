@@ -30,7 +30,7 @@ type DelayedReply = (Instant, Bytes);
 impl Relay {
     /// Relays a connection until either side closes it.
     pub(super) async fn run(self, client: TcpStream) {
-        // An error closes the connection, which is what the client observes.
+        // An error closes the connection. The client observes only that.
         let _ = self.relay(client).await;
     }
 
@@ -48,9 +48,9 @@ impl Relay {
             );
             pending::<()>().await;
         };
-        // Checked first: after a gap, no byte may reach either side once the fault is switched off.
-        // `relayed` never ends, so that delayed replies are still delivered after both directions
-        // have ended.
+        // The gap is checked first: after a gap, no byte may reach either side when the fault is
+        // switched off. `relayed` never ends, so that delayed replies are still delivered after
+        // both directions have ended.
         tokio::select! {
             biased;
             () = self.gap_is_exposed(&requests, &replies) => {}
@@ -60,20 +60,20 @@ impl Relay {
         Ok(())
     }
 
-    /// Relays requests until the client closes its sending side, and then closes that of the
-    /// server.
+    /// Relays requests until the client closes its sending side, and then closes the sending side
+    /// to the server.
     async fn requests(&self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, gap: &Gap) {
         let mut parser = CommandParser::default();
         while let Some(chunk) = read(&mut from).await {
-            // The switch is read before the command counts: a test that has seen the count and then
-            // switches the fault cannot change the fate of this command.
+            // The switch is read before the command is counted. If a test sees the count and then
+            // switches the fault, the new setting does not apply to the counted command.
             let passes = gap.passes(self.switches.borrow().swallow_requests);
             parser.feed(&chunk, |name| lock(&self.counts).count(name));
             if passes && to.write_all(&chunk).await.is_err() {
                 return;
             }
         }
-        // This fails if the server has closed the connection. Then its replies end as well.
+        // This fails if the server has closed the connection. In this case its replies also end.
         let _ = to.shutdown().await;
     }
 
@@ -118,13 +118,13 @@ impl Relay {
     }
 
     /// Waits until a direction has lost bytes and its fault is switched off. The next bytes would
-    /// follow the gap.
+    /// then follow the gap.
     async fn gap_is_exposed(&self, requests: &Gap, replies: &Gap) {
         let is_exposed = |switches: &Switches| {
             (requests.exists() && !switches.swallow_requests)
                 || (replies.exists() && !switches.swallow_replies)
         };
-        // An error means that the proxy was dropped, which closes the connection as well.
+        // An error means that the proxy was dropped, which also closes the connection.
         let _ = self.switches.clone().wait_for(is_exposed).await;
     }
 }
@@ -148,7 +148,7 @@ impl Gap {
     }
 }
 
-/// The next bytes; `None` at the end of the connection.
+/// Returns the next bytes; `None` at the end of the connection.
 async fn read(from: &mut ReadHalf<'_>) -> Option<Bytes> {
     let mut buffer = BytesMut::with_capacity(CHUNK_BYTES);
     match from.read_buf(&mut buffer).await {
@@ -157,5 +157,6 @@ async fn read(from: &mut ReadHalf<'_>) -> Option<Bytes> {
     }
 }
 
-/// Larger than nearly every command and reply of a test, so most of them are one chunk.
+/// The size of a chunk. It is larger than nearly every command and reply of a test, so most
+/// commands and replies are one chunk.
 const CHUNK_BYTES: usize = 16 * 1024;

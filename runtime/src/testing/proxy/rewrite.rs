@@ -14,8 +14,9 @@ impl Rule {
             "the replacement must have the length of the original: replies state their length"
         );
         assert!(!from.is_empty(), "the bytes to replace are empty");
-        // Every reply ends with a line break. If the bytes began with one, the end of a complete
-        // reply could be the start of an occurrence, and would be held back until the next reply.
+        // Every reply ends with a line break. If the bytes to replace began with a line break, the
+        // end of a complete reply could be the start of an occurrence. It would be held back until
+        // the next reply.
         assert!(
             !from.contains(&b'\n'),
             "the bytes to replace contain a line break"
@@ -23,7 +24,7 @@ impl Rule {
         Self { from, to }
     }
 
-    /// Replaces in place; returns the number of bytes at the end that may be the start of an
+    /// Replaces in place. Returns the number of bytes at the end that may be the start of an
     /// occurrence.
     fn apply(self, bytes: &mut [u8]) -> usize {
         let mut rest = bytes;
@@ -42,7 +43,7 @@ impl Rule {
 pub(super) struct Rewriter(Vec<u8>);
 
 impl Rewriter {
-    /// Adds a chunk; returns the bytes that can be sent now.
+    /// Adds a chunk, and returns the bytes that can be sent now.
     pub(super) fn feed(&mut self, chunk: &[u8], rule: Option<Rule>) -> Vec<u8> {
         let mut bytes = self.take_held_back();
         bytes.extend(chunk);
@@ -51,7 +52,7 @@ impl Rewriter {
         bytes
     }
 
-    /// The bytes that were held back, without a replacement.
+    /// Returns the bytes that were held back, without a replacement.
     pub(super) fn take_held_back(&mut self) -> Vec<u8> {
         core::mem::take(&mut self.0)
     }

@@ -49,7 +49,7 @@ impl RedisCluster {
     ///
     /// # Panics
     ///
-    /// If `redis-server` is not on the `PATH`, or if a node does not start.
+    /// Panics if `redis-server` is not on the `PATH`, or if a node does not start.
     #[track_caller]
     pub fn start() -> Self {
         let buses: Vec<_> = (0..2 * PRIMARIES).map(|_| Port::free()).collect();
@@ -70,7 +70,7 @@ impl RedisCluster {
         cluster
     }
 
-    /// The URL of the cluster, with the addresses of three nodes:
+    /// Returns the URL of the cluster, with the addresses of three nodes:
     /// `redis+cluster://127.0.0.1:<port>,…`.
     pub fn url(&self) -> String {
         let hosts: Vec<_> = self.nodes[..PRIMARIES]
@@ -80,12 +80,12 @@ impl RedisCluster {
         format!("redis+cluster://{}", hosts.join(","))
     }
 
-    /// All nodes. The first three are the primaries, until a failover.
+    /// Returns all nodes. The first three are the primaries, until a failover.
     pub fn nodes(&self) -> &[RedisServer] {
         &self.nodes
     }
 
-    /// The slot of a key, from 0 to 16,383.
+    /// Returns the slot of a key, from 0 to 16,383.
     #[track_caller]
     pub fn slot_of(&self, key: &str) -> u16 {
         let reply = self
@@ -98,7 +98,7 @@ impl RedisCluster {
         }
     }
 
-    /// The node that owns a slot. Waits until all nodes that respond agree on it.
+    /// Returns the node that owns a slot. Waits until all nodes that respond agree on the owner.
     #[track_caller]
     pub fn owner(&self, slot: u16) -> &RedisServer {
         let mut owner = None;
@@ -109,7 +109,7 @@ impl RedisCluster {
         owner.expect("they agree")
     }
 
-    /// The nodes that respond and are primaries.
+    /// Returns the nodes that respond and are primaries.
     #[track_caller]
     pub fn primaries(&self) -> Vec<&RedisServer> {
         let all = self.nodes.iter().filter(|node| node.responds());
@@ -123,7 +123,7 @@ impl RedisCluster {
         until_replicated(self.owner(slot), 1);
     }
 
-    /// Waits until another node than `from` owns the slot, and the cluster serves all slots.
+    /// Waits until a node other than `from` owns the slot, and the cluster serves all slots.
     #[track_caller]
     pub fn until_failed_over(&self, slot: u16, from: SocketAddr) {
         until("another node owns the slot", || {
@@ -136,8 +136,8 @@ impl RedisCluster {
         });
     }
 
-    /// Begins the migration of a slot to another node. Until it ends, each key of the slot is on
-    /// either node.
+    /// Begins the migration of a slot to another node. Until the migration ends, each key of the
+    /// slot is on one of the two nodes.
     #[track_caller]
     pub fn begin_migration<'a>(&'a self, slot: u16, to: &'a RedisServer) -> Migration<'a> {
         let from = self.owner(slot);
@@ -159,8 +159,9 @@ impl RedisCluster {
         self.begin_migration(slot, to).end();
     }
 
-    /// Lets every node meet every other node. Each gets a different configuration epoch first:
-    /// nodes with equal epochs would have to resolve that conflict before they agree on slots.
+    /// Makes every node meet every other node. Before this, each node gets a different
+    /// configuration epoch. Nodes with equal epochs would have to resolve this conflict before they
+    /// agree on slots.
     fn connect_nodes(&self) {
         for (number, node) in (1..).zip(&self.nodes) {
             let epoch = number.to_string();
@@ -269,7 +270,7 @@ impl Migration<'_> {
     }
 
     /// Moves the remaining keys, assigns the slot to the other node, and returns after all nodes
-    /// have learned its new owner.
+    /// know the new owner.
     #[track_caller]
     pub fn end(self) {
         until("all keys of the slot are moved", || {
@@ -306,8 +307,9 @@ fn node_role(bus: &Port) -> Role {
     Role::Server(all)
 }
 
-/// Options for short tests: a node is down after 1 s, a replica can always be elected, the other
-/// slots are served while a node is down, and replication starts without a delay.
+/// The options of a node in short tests. A node is down after 1 s, and a replica can always be
+/// elected. The other slots are served while a node is down, and replication starts without a
+/// delay.
 const NODE_OPTIONS: [&str; 12] = [
     "--cluster-node-timeout",
     "1000",
@@ -335,14 +337,15 @@ fn count_known_nodes(node: &RedisServer) -> usize {
         .count()
 }
 
-/// The state of the cluster as a node sees it, such as `ok`; `None` if the node does not reply.
+/// Returns the state of the cluster as a node sees it, such as `ok`; `None` if the node does not
+/// reply.
 fn cluster_state(node: &RedisServer) -> Option<String> {
     node.try_command(&["CLUSTER", "INFO"])?
         .field("cluster_state")
 }
 
-/// The number of slot ranges with a replica, as a node sees them. Such a range has four items: its
-/// first and its last slot, the primary, and the replica.
+/// Returns the number of slot ranges with a replica, as a node sees them. Such a range has four
+/// items: its first and its last slot, the primary, and the replica.
 fn count_replicated_ranges(node: &RedisServer) -> usize {
     let slots = node.command(&["CLUSTER", "SLOTS"]);
     slots
@@ -352,7 +355,7 @@ fn count_replicated_ranges(node: &RedisServer) -> usize {
         .count()
 }
 
-/// The port of the owner of a slot, as a node sees it; `None` if the node does not reply.
+/// Returns the port of the owner of a slot, as a node sees it; `None` if the node does not reply.
 fn owner_port_by(node: &RedisServer, slot: u16) -> Option<i64> {
     let slots = node.try_command(&["CLUSTER", "SLOTS"])?;
     let contains_slot = |range: &&Reply| match range.items() {

@@ -22,17 +22,17 @@ impl ServerDirectory {
         directory
     }
 
-    /// The working directory of the server, which contains its data.
+    /// Returns the working directory of the server, which contains its data.
     pub(super) fn data(&self) -> &Path {
         &self.data
     }
 
-    /// The file of the server's log.
+    /// Returns the file of the server's log.
     pub(super) fn log(&self) -> PathBuf {
         self.root.file("log")
     }
 
-    /// The last lines of the log.
+    /// Returns the last lines of the log.
     pub(super) fn end_of_log(&self) -> String {
         let log = fs::read(self.log()).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);

@@ -11,7 +11,7 @@ use crate::testing::wait::holds_within;
 ///
 /// # Panics
 ///
-/// If a server does not start. The message has the reason of one server.
+/// Panics if a server does not start. The message has the reason of one server.
 #[track_caller]
 pub(super) fn start_all(roles: Vec<Role>) -> Vec<RedisServer> {
     let started: Result<Vec<_>, FailedStart> = thread::scope(|scope| {
@@ -25,16 +25,17 @@ pub(super) fn start_all(roles: Vec<Role>) -> Vec<RedisServer> {
     RedisServer::expect_started(started)
 }
 
-/// Command-line options as owned strings.
+/// Returns command-line options as owned strings.
 pub(super) fn options(options: &[&str]) -> Vec<String> {
     options.iter().copied().map(String::from).collect()
 }
 
-/// Waits until a condition of the servers is true. `what` describes it in the panic message.
+/// Waits until a condition of the servers is true. `what` describes the condition in the panic
+/// message.
 ///
 /// # Panics
 ///
-/// If the condition is still false after a minute.
+/// Panics if the condition is still false after a minute.
 #[track_caller]
 pub(super) fn until(what: &str, condition: impl FnMut() -> bool) {
     assert!(
@@ -43,12 +44,12 @@ pub(super) fn until(what: &str, condition: impl FnMut() -> bool) {
     );
 }
 
-/// Waits until at least `replicas` replicas of a primary have all data that it has at the time of
-/// the call.
+/// Waits until at least `replicas` replicas of a primary have all data that the primary has at the
+/// time of the call.
 #[track_caller]
 pub(super) fn until_replicated(primary: &RedisServer, replicas: usize) {
     let written = offsets(primary).map_or(0, |(written, _)| written);
-    until("replicas have what their primary has", || {
+    until("the replicas have all data of their primary", || {
         let replica_offsets = offsets(primary)
             .map(|(_, replicas)| replicas)
             .unwrap_or_default();
@@ -60,8 +61,8 @@ pub(super) fn until_replicated(primary: &RedisServer, replicas: usize) {
     });
 }
 
-/// The replication offset of a primary, and those of its replicas, in bytes; `None` if the server
-/// does not reply or is not a primary.
+/// Returns the replication offset of a primary, and the offsets of its replicas, in bytes; `None`
+/// if the server does not reply or is not a primary.
 pub(super) fn offsets(primary: &RedisServer) -> Option<(i64, Vec<i64>)> {
     let role = primary.try_command(&["ROLE"])?;
     match role.items() {
@@ -76,6 +77,6 @@ pub(super) fn offsets(primary: &RedisServer) -> Option<(i64, Vec<i64>)> {
     }
 }
 
-/// Longer than an election on a slow machine: nodes are down after 1 s, and an election may have to
-/// repeat.
+/// The time limit of a wait. It is longer than an election on a slow machine: nodes are down after
+/// 1 s, and an election may have to be repeated.
 const TIMEOUT: Duration = Duration::from_mins(1);

@@ -1,4 +1,4 @@
-//! Redis servers for tests: one, several behind sentinels, a cluster.
+//! Redis servers for tests: a single server, several servers behind sentinels, or a cluster.
 
 mod cluster;
 mod directory;
@@ -26,8 +26,8 @@ use super::Elapse;
 /// and restart.
 ///
 /// Its data is in a temporary directory. Each write is in the append-only file before the server
-/// replies, so a kill loses no confirmed write. The port stays the same after a restart. A drop
-/// ends the process and removes the directory; a `static` is never dropped.
+/// replies, so a kill loses no confirmed write. The port stays the same after a restart. When the
+/// server is dropped, the process ends and the directory is removed. A `static` is never dropped.
 ///
 /// Methods block the thread, for up to ten seconds if the server hangs. They panic if the
 /// server does not start, stop or reply in time.
@@ -56,8 +56,8 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// If `redis-server` is not on the `PATH`, or does not reply within ten seconds. Then the
-    /// message has the end of its log.
+    /// Panics if `redis-server` is not on the `PATH`, or does not reply within ten seconds. If it
+    /// does not reply, the message has the end of its log.
     #[track_caller]
     pub fn start() -> Self {
         Self::start_with(&[])
@@ -68,7 +68,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// In the cases of [`start`](Self::start).
+    /// Panics in the same cases as [`start`](Self::start).
     #[track_caller]
     pub fn start_with(options: &[&str]) -> Self {
         let options = options.iter().copied().map(String::from).collect();
@@ -105,17 +105,18 @@ impl RedisServer {
         }
     }
 
-    /// The address of the server. It stays the same after a kill and a restart.
+    /// Returns the address of the server. It stays the same after a kill and a restart.
     pub const fn address(&self) -> SocketAddr {
         self.port.address()
     }
 
-    /// The URL of the server: `redis://127.0.0.1:<port>`.
+    /// Returns the URL of the server: `redis://127.0.0.1:<port>`.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address())
     }
 
-    /// The id of the process; `None` after [`kill`](Self::kill). It changes with each restart.
+    /// Returns the id of the process; `None` after [`kill`](Self::kill). The id changes with each
+    /// restart.
     pub fn pid(&self) -> Option<u32> {
         self.process().as_ref().map(Process::id)
     }
@@ -126,7 +127,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// If the server was killed and not restarted.
+    /// Panics if the server was killed and not restarted.
     #[track_caller]
     pub fn pause(&self) {
         self.process().as_ref().expect(RUNNING).pause();
@@ -137,7 +138,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// If the server was killed and not restarted.
+    /// Panics if the server was killed and not restarted.
     #[track_caller]
     pub fn resume(&self) {
         self.process().as_ref().expect(RUNNING).resume();
@@ -163,7 +164,8 @@ impl RedisServer {
         self.start_again(|| self.directory.wipe());
     }
 
-    /// Removes all cached scripts (`SCRIPT FLUSH`), which a failover to a replica can do as well.
+    /// Removes all cached scripts (`SCRIPT FLUSH`). A failover to a replica can have the same
+    /// effect.
     #[track_caller]
     pub fn flush_scripts(&self) {
         assert_eq!(self.command(&["SCRIPT", "FLUSH"]), Reply::ok());
@@ -180,7 +182,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// If there is no reply within ten seconds.
+    /// Panics if there is no reply within ten seconds.
     #[track_caller]
     pub fn command<A: AsRef<[u8]>>(&self, arguments: &[A]) -> Reply {
         match reply::send(self.address(), arguments, REPLY_TIMEOUT) {
@@ -189,7 +191,7 @@ impl RedisServer {
         }
     }
 
-    /// Sends a command; returns `None` if there is no reply within 200 ms, because the server is
+    /// Sends a command. Returns `None` if there is no reply within 200 ms, because the server is
     /// down or hangs.
     fn try_command(&self, arguments: &[&str]) -> Option<Reply> {
         reply::send(self.address(), arguments, PROBE_TIMEOUT).ok()
@@ -235,15 +237,15 @@ impl Elapse for RedisServer {
     }
 }
 
-/// The number of ports that a start tries. A port is taken only if another process binds it at the
-/// same moment.
+/// The number of ports that are tried. A port is taken only if another process binds the port at
+/// the same moment.
 const MAX_PORTS: usize = 8;
 
-/// Longer than any command of a test takes on a slow machine.
+/// The time limit of a reply. It is longer than any command of a test takes on a slow machine.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Short, since callers repeat a probe until a condition is true, and a hanging server must not
-/// stop them.
+/// The time limit of a reply to a probe. It is short, because callers repeat a probe until a
+/// condition is true, and a hanging server must not stop them.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
 
 const RUNNING: &str = "the redis-server was killed and not started again";

@@ -5,9 +5,10 @@ use tokio::net::TcpSocket;
 
 /// A reserved port of the loopback interface, for a server that is restarted on the same port.
 ///
-/// On Linux a bound socket that never listens reserves the port. The system gives the port to no
-/// other process that asks for a free one. The server can still listen on it, because both sockets
-/// set `SO_REUSEADDR`. On other systems another process can take the port while the server is down.
+/// On Linux a bound socket that never listens reserves the port. The system does not give the port
+/// to another process that asks for a free port. The server can still listen on the port, because
+/// both sockets set `SO_REUSEADDR`. On other systems another process can take the port while the
+/// server is down.
 #[derive(Debug)]
 pub(super) struct Port {
     address: SocketAddr,
@@ -34,7 +35,7 @@ impl Port {
         self.address
     }
 
-    /// A port that is not reserved.
+    /// Creates a port that is not reserved.
     #[cfg(test)]
     pub(super) const fn unreserved(address: SocketAddr) -> Self {
         Self {

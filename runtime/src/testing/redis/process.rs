@@ -30,7 +30,7 @@ pub(super) enum FailedStart {
     Missing,
     /// Another process listens on the port.
     PortTaken,
-    /// Another reason, with the end of the log.
+    /// Another reason: the error, or the end of the log.
     Failed(String),
 }
 
@@ -98,8 +98,8 @@ impl Process {
         self.0.has_ended()
     }
 
-    /// Returns whether this process replies. Another server can have the port, so the process ids
-    /// are compared.
+    /// Returns whether this process replies. The process ids are compared, because another server
+    /// can have the port.
     fn responds(&self, address: SocketAddr) -> bool {
         match reply::send(address, &["PING"], PROBE_TIMEOUT) {
             Ok(Reply::Status(pong)) if pong == "PONG" => self.is_own_process(address),
@@ -151,8 +151,8 @@ impl fmt::Display for FailedStart {
 /// The file in which a sentinel stores its configuration and its state.
 const CONFIGURATION_FILE: &str = "sentinel.conf";
 
-/// Each write is on the disk before its reply, so a kill loses no confirmed write. Snapshots are
-/// off: the append-only file has all data.
+/// The options of a server. Each write is on the disk before its reply, so a kill loses no
+/// confirmed write. Snapshots are off, because the append-only file has all data.
 const OPTIONS: [&str; 10] = [
     "--daemonize",
     "no",
@@ -166,8 +166,9 @@ const OPTIONS: [&str; 10] = [
     "always",
 ];
 
-/// Longer than a start takes on a slow machine.
+/// The time limit of a start. It is longer than a start takes on a slow machine.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Short, since the probe is repeated until the server replies.
+/// The time limit of a reply to a probe. It is short, because the probe is repeated until the
+/// server replies.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);

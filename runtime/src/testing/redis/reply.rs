@@ -32,7 +32,7 @@ impl Reply {
         Self::Status(String::from("OK"))
     }
 
-    /// The text of a bulk string; empty for other replies.
+    /// Returns the text of a bulk string; empty for other replies.
     pub(super) fn text(&self) -> String {
         match self {
             Self::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
@@ -40,7 +40,7 @@ impl Reply {
         }
     }
 
-    /// The items of an array; empty for other replies.
+    /// Returns the items of an array; empty for other replies.
     pub(super) fn items(&self) -> &[Self] {
         match self {
             Self::Array(items) => items,
@@ -48,7 +48,7 @@ impl Reply {
         }
     }
 
-    /// The value of a field in the reply to `INFO` (`name:value`, one per line).
+    /// Returns the value of a field in the reply to `INFO` (`name:value`, one per line).
     pub(super) fn field(&self, name: &str) -> Option<String> {
         let text = self.text();
         let value = |line: &str| {

@@ -42,7 +42,7 @@ impl RedisSentinels {
     ///
     /// # Panics
     ///
-    /// If `redis-server` is not on the `PATH`, or if a server does not start.
+    /// Panics if `redis-server` is not on the `PATH`, or if a server does not start.
     #[track_caller]
     pub fn start() -> Self {
         let server = || Role::Server(options(&["--repl-diskless-sync-delay", "0"]));
@@ -74,7 +74,8 @@ impl RedisSentinels {
         started
     }
 
-    /// The URL with the addresses of the sentinels: `redis+sentinel://127.0.0.1:<port>,…/aplomb`.
+    /// Returns the URL with the addresses of the sentinels:
+    /// `redis+sentinel://127.0.0.1:<port>,…/aplomb`.
     pub fn url(&self) -> String {
         let hosts: Vec<_> = self
             .sentinels
@@ -84,17 +85,17 @@ impl RedisSentinels {
         format!("redis+sentinel://{}/{PRIMARY_NAME}", hosts.join(","))
     }
 
-    /// The primary and its replicas. A failover does not change their order.
+    /// Returns the primary and its replicas. A failover does not change their order.
     pub fn servers(&self) -> &[RedisServer] {
         &self.servers
     }
 
-    /// The sentinels.
+    /// Returns the sentinels.
     pub fn sentinels(&self) -> &[RedisServer] {
         &self.sentinels
     }
 
-    /// The current primary. Waits until all sentinels that respond agree on it.
+    /// Returns the current primary. Waits until all sentinels that respond agree on the primary.
     #[track_caller]
     pub fn primary(&self) -> &RedisServer {
         let mut primary = None;
@@ -118,8 +119,8 @@ impl RedisSentinels {
         until_replicated(self.primary(), REPLICAS);
     }
 
-    /// Waits until another server than `from` is the primary, for the sentinels and in its own
-    /// reply to `ROLE`.
+    /// Waits until a server other than `from` is the primary. The sentinels must name this server,
+    /// and its own reply to `ROLE` must agree.
     #[track_caller]
     pub fn until_failed_over(&self, from: SocketAddr) {
         until("another server is the primary", || {
@@ -182,7 +183,7 @@ impl Elapse for RedisSentinels {
     }
 }
 
-/// The value of a field in a list of alternating names and values.
+/// Returns the value of a field in a list of alternating names and values.
 fn field(reply: &Reply, name: &str) -> String {
     let pairs = reply.items().chunks(2);
     let value = pairs
@@ -195,10 +196,10 @@ fn host_and_port(address: SocketAddr) -> (String, String) {
     (address.ip().to_string(), address.port().to_string())
 }
 
-/// The configuration of a sentinel.
+/// Returns the configuration of a sentinel.
 ///
-/// `down-after-milliseconds` is 1 s, since a replica is not promoted if it lost its primary more
-/// than ten times that long ago. On a slow machine a shorter value would exclude all replicas.
+/// `down-after-milliseconds` is 1 s. A replica is not promoted if it lost its primary more than ten
+/// times this time ago. So on a slow machine, a shorter value would exclude all replicas.
 fn sentinel_configuration(host: &str, port: &str) -> String {
     format!(
         "sentinel monitor {PRIMARY_NAME} {host} {port} 2\n\

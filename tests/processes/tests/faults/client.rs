@@ -27,12 +27,12 @@ impl Order {
         }
     }
 
-    /// A request for the prices.
+    /// Returns a request for the prices.
     pub(crate) const fn prices() -> Self {
         Self::get("/v1/prices")
     }
 
-    /// A GET.
+    /// Returns a GET.
     pub(crate) const fn get(path: &'static str) -> Self {
         Self {
             method: Method::GET,
@@ -161,6 +161,6 @@ fn is_retryable(response: &ClientResponse) -> bool {
     problem.is_some_and(|problem| problem["retryable"] == true)
 }
 
-/// Longer than any retry takes on a slow machine, and shorter than the default lease of 30 s, so
-/// that a blocked key fails the test.
+/// The time after which a retry fails the test. It is longer than any retry takes on a slow
+/// machine. It is shorter than the default lease of 30 s, so that a blocked key fails the test.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(20);

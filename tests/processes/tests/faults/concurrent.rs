@@ -9,9 +9,9 @@ use crate::client::{Order, ResponseChecks};
 use crate::deployment::Deployment;
 use crate::instance::Instance;
 
-/// Sends an order 15 times to each of two instances at once, and checks that one request runs and
+/// Sends an order 15 times to each of two instances concurrently. Checks that one request runs and
 /// 29 are replays.
-pub(crate) async fn assert_one_of_many_runs(instances: &[Instance; 2], order: &Order) {
+pub(crate) async fn assert_only_one_request_runs(instances: &[Instance; 2], order: &Order) {
     let sent: Vec<_> = (0..15)
         .flat_map(|_| instances.iter().map(|one| one.retry_in_background(order)))
         .collect();
@@ -33,10 +33,10 @@ async fn a08_concurrent_requests_at_two_instances_have_one_effect() {
     let deployment = Deployment::start();
     let instances = [deployment.instance("a"), deployment.instance("b")];
     for item in ["tea", "coffee", "cocoa", "milk"] {
-        assert_one_of_many_runs(&instances, &Order::of(item)).await;
+        assert_only_one_request_runs(&instances, &Order::of(item)).await;
         assert_eq!(deployment.runs(item), 1);
-        assert_one_of_many_runs(&instances, &Order::of(item).to("/v1/drafts")).await;
-        assert_eq!(deployment.runs(item), 2, "another path is another record");
+        assert_only_one_request_runs(&instances, &Order::of(item).to("/v1/drafts")).await;
+        assert_eq!(deployment.runs(item), 2, "another path has another record");
     }
 }
 

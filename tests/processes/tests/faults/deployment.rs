@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::instance::{Instance, Settings};
 
-/// A Redis, and the file in which every run of a handler leaves a line.
+/// A Redis server, and the file to which every run of a handler appends a line.
 pub(crate) struct Deployment {
     pub(crate) redis: RedisServer,
     directory: TempDir,
@@ -39,12 +39,12 @@ impl Deployment {
         self.settings(name).with(settings).start()
     }
 
-    /// The settings of an instance that is not started yet.
+    /// Returns the settings of an instance that is not started yet.
     pub(crate) fn settings(&self, name: &str) -> Settings {
         Settings::new(self.directory.path(), name).with(&[("APLOMB_STORE", &self.redis.url())])
     }
 
-    /// The number of runs of this item.
+    /// Returns the number of runs of this item.
     pub(crate) fn runs(&self, item: &str) -> usize {
         let runs = fs::read_to_string(self.directory.path().join(RUNS)).unwrap_or_default();
         runs.lines().filter(|line| *line == item).count()
@@ -56,12 +56,12 @@ impl Deployment {
         assert_eq!(self.runs(item), times, "runs of {item}");
     }
 
-    /// The Redis keys of the records.
+    /// Returns the Redis keys of the records.
     pub(crate) fn records(&self) -> Vec<String> {
         self.keys("*:i:*")
     }
 
-    /// The Redis keys that match this pattern.
+    /// Returns the Redis keys that match this pattern.
     pub(crate) fn keys(&self, pattern: &str) -> Vec<String> {
         let RedisReply::Array(keys) = self.redis.command(&["KEYS", pattern]) else {
             panic!("no list of keys")
@@ -74,14 +74,14 @@ impl Deployment {
     }
 }
 
-/// The path of the file of runs.
+/// Returns the path of the file of runs.
 pub(crate) fn runs(directory: &Path) -> String {
     directory.join(RUNS).to_str().expect("UTF-8").to_owned()
 }
 
 const RUNS: &str = "runs";
 
-/// The lease of the tests that wait until it lapses. Three seconds are enough to renew it on a slow
-/// machine.
+/// The lease in tests that wait until it lapses. Three seconds are long enough to renew it on a
+/// slow machine.
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
 const SHORT: &str = "3s";

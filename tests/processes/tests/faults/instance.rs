@@ -13,7 +13,7 @@ use crate::deployment::runs;
 /// A running instance.
 pub(crate) struct Instance {
     process: Process,
-    /// Every request uses a new connection.
+    /// The client of the instance. Every request uses a new connection.
     pub(crate) client: Client,
     gates: PathBuf,
 }
@@ -28,7 +28,8 @@ pub(crate) struct Settings {
 pub(crate) struct Pending(JoinHandle<Option<ClientResponse>>);
 
 impl Settings {
-    /// The settings of an instance with this name. Its gates stay over restarts.
+    /// Returns the settings of an instance with this name. A gate is a file that releases the held
+    /// runs of one item. The gates of a name survive restarts of its instance.
     pub(crate) fn new(directory: &Path, name: &str) -> Self {
         let gates = directory.join(name);
         fs::create_dir_all(&gates).expect("a directory for the gates");
@@ -51,7 +52,7 @@ impl Settings {
         }
     }
 
-    /// Starts the instance, and returns once it listens.
+    /// Starts the instance, and returns as soon as it listens.
     pub(crate) fn start(self) -> Instance {
         let process = self.program.start();
         Instance {
@@ -94,13 +95,13 @@ impl Instance {
         File::create(self.gates.join(item)).expect("the gate is created");
     }
 
-    /// Kills the process, and returns once it has ended.
+    /// Kills the process, and returns when it has ended.
     pub(crate) fn kill(mut self) {
         self.process.kill();
     }
 
-    /// Stops the process with SIGSTOP, and returns once it has stopped.
-    pub(crate) fn stop(&self) {
+    /// Suspends the process with SIGSTOP, and returns when it is suspended.
+    pub(crate) fn pause(&self) {
         self.process.pause();
     }
 
@@ -109,7 +110,7 @@ impl Instance {
         self.process.resume();
     }
 
-    /// Sends SIGTERM, and returns once the process accepts no more connections.
+    /// Sends SIGTERM, and returns when the process accepts no more connections.
     pub(crate) async fn terminate(&self) {
         self.process.terminate();
         self.client.until_refused().await;
@@ -119,7 +120,7 @@ impl Instance {
         self.process.wait()
     }
 
-    /// The log output up to now.
+    /// Returns the log output up to now.
     pub(crate) fn log(&self) -> String {
         self.process.stderr()
     }

@@ -1,11 +1,11 @@
 //! An instance that is killed (SIGKILL) while a handler runs.
 
 use crate::client::{Order, ResponseChecks};
-use crate::concurrent::assert_one_of_many_runs;
+use crate::concurrent::assert_only_one_request_runs;
 use crate::deployment::Deployment;
 use crate::instance::Instance;
 
-/// Kills an instance during a run. Returns another instance.
+/// Kills an instance while it runs the handler of an order. Returns another instance.
 async fn kill_during_run(deployment: &Deployment, order: &Order, item: &str) -> Instance {
     let (one, other) = (
         deployment.instance_with_short_lease("a"),
@@ -50,7 +50,7 @@ async fn a14_a_killed_run_is_rerun_if_declared() {
 }
 
 #[tokio::test]
-async fn a14_of_many_retries_of_a_killed_run_one_reruns() {
+async fn a14_only_one_of_many_retries_reruns_a_killed_run() {
     let deployment = Deployment::start();
     let tea = Order::of("tea").to("/v1/drafts").held();
     let instances = [
@@ -60,7 +60,7 @@ async fn a14_of_many_retries_of_a_killed_run_one_reruns() {
     for instance in &instances {
         instance.release("tea");
     }
-    assert_one_of_many_runs(&instances, &tea).await;
+    assert_only_one_request_runs(&instances, &tea).await;
     assert_eq!(deployment.runs("tea"), 2);
 }
 

@@ -31,7 +31,7 @@ async fn send_from_twelve_clients(
                     .as_u16()
                 {
                     200 => admitted.push((sent, Instant::now())),
-                    // Short, so that no admissible request is missed.
+                    // The delay is short, so that the clients use every free token.
                     429 => sleep(Duration::from_millis(2)).await,
                     status => panic!("{status}"),
                 }
@@ -48,7 +48,7 @@ async fn send_from_twelve_clients(
 
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// The largest number of requests that started and ended within one period.
+/// Returns the largest number of requests that started and ended within one period.
 fn max_in_one_period(admitted: &[(Instant, Instant)]) -> usize {
     let within = |from: Instant| {
         let inside = |(sent, back): &&(Instant, Instant)| *sent >= from && *back < from + PERIOD;
@@ -65,7 +65,7 @@ fn max_in_one_period(admitted: &[(Instant, Instant)]) -> usize {
 async fn b01_three_processes_never_admit_more_than_the_documented_maximum() {
     let deployment = Deployment::start();
     let instances = ["a", "b", "c"].map(|name| deployment.instance(name));
-    // A period counts from its start to its end, so two seconds contain a whole one.
+    // Two seconds contain a whole period, from its start to its end.
     let seconds: u32 = if std::env::var_os("FAULTS").is_some() {
         10
     } else {
@@ -77,12 +77,12 @@ async fn b01_three_processes_never_admit_more_than_the_documented_maximum() {
         ("/v1/leaky-bucket", 11),
         ("/v1/fixed-window", 20),
         ("/v1/sliding-window", 10),
-        ("/v1/leases", 40),
+        ("/v1/prefetched", 40),
     ] {
         let admitted = send_from_twelve_clients(&instances, path, seconds).await;
         let observed = max_in_one_period(&admitted);
         assert!(observed <= maximum, "{path}: {observed} in a second");
-        // Two thirds of the slowest rate, 10 per second.
+        // Each limit must admit at least two thirds of the lowest rate, which is 10 per second.
         let minimum = 20 * seconds as usize / 3;
         assert!(
             admitted.len() >= minimum,
@@ -94,7 +94,7 @@ async fn b01_three_processes_never_admit_more_than_the_documented_maximum() {
 
 const PRICES: Order = Order::prices();
 
-/// Sends the 20 requests of the burst and one more. Returns the response to the last one.
+/// Sends 21 requests, one more than the burst. Returns the last response.
 async fn send_21_requests(service: &Instance) -> ClientResponse {
     for _ in 0..20 {
         let reply = service.send(&PRICES).await;
@@ -129,7 +129,7 @@ async fn b15_limits_are_decided_locally_while_redis_is_paused() {
     rejected.assert_problem(429, "RATE_LIMITED", true);
     assert!(!rejected.has_limit_fields(), "{rejected:?}");
     deployment.redis.resume();
-    // Calls sent during the pause have taken tokens, too.
+    // Redis executes the calls of the pause late, so they have taken tokens too.
     let after = until_decided_by_store(&service).await;
     assert!([200, 429].contains(&after.status.as_u16()), "{after:?}");
     eventually("the log has the line", async || {

@@ -1,4 +1,4 @@
-//! Services and a shared Redis that stop and die: real processes, killed with SIGKILL and stopped
+//! Tests with real processes. Services and a shared Redis are killed with SIGKILL and suspended
 //! with SIGSTOP.
 
 mod client;

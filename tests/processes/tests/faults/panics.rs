@@ -12,7 +12,7 @@ async fn f01_the_source_location_of_a_panic_is_logged_under_serve() {
     let log = one.log();
     let (_, cause) = log
         .split_once("the handler panicked at ")
-        .unwrap_or_else(|| panic!("no place in {log}"));
+        .unwrap_or_else(|| panic!("no source location in {log}"));
     let (location, message) = cause.split_once(": ").expect("a message");
     assert!(message.starts_with("the shop is closed"), "{log}");
     let position = location
@@ -27,7 +27,7 @@ async fn f01_the_source_location_of_a_panic_is_logged_under_serve() {
             .all(|number| number.parse::<u32>().is_ok_and(|number| number > 0)),
         "{location}"
     );
-    // The panic hook that was installed before has run, too.
+    // The panic hook that was installed before `serve` has run too.
     assert!(
         log.contains("' panicked at ") || log.contains(") panicked at "),
         "{log}"

@@ -54,7 +54,7 @@ fn assert_start_error_contains(url: &str, expected: &str) {
     );
 }
 
-/// The URL without its password.
+/// Returns the URL without its password.
 fn without_password(url: &str) -> String {
     url.find('@')
         .map_or_else(|| url.to_owned(), |at| format!("redis://…{}", &url[at..]))
@@ -183,7 +183,7 @@ fn a_server_that_is_not_redis_is_a_start_error() {
     let url = format!("redis://{}", other.local_addr().expect("an address"));
     thread::spawn(move || {
         for mut stream in other.incoming().map_while(Result::ok) {
-            // Responds as web servers do to bytes that are not HTTP.
+            // Web servers respond like this to bytes that are not HTTP.
             let _ = stream.read(&mut [0; 64]);
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
         }

@@ -7,7 +7,7 @@ use crate::client::{Order, ResponseChecks};
 use crate::deployment::{Deployment, LEASE};
 use crate::instance::{Instance, Pending};
 
-/// Stops the first of two instances during a run.
+/// Suspends the first of two instances while it runs a handler.
 async fn stop_during_run(
     deployment: &Deployment,
     order: &Order,
@@ -19,7 +19,7 @@ async fn stop_during_run(
     );
     let run = one.send_in_background(order);
     deployment.until_run(item, 1).await;
-    one.stop();
+    one.pause();
     (one, run, other)
 }
 

@@ -49,8 +49,8 @@ async fn a12_a_run_completes_after_a_restart_of_the_store() {
         deployment.redis.kill();
         service.send(&tea).await.assert_store_unavailable();
         restart(&deployment.redis);
-        // A key that the store lost is free until its run completes. This test releases the run at
-        // once.
+        // If Redis has lost the record, the key is free until the run completes. The test therefore
+        // releases the run immediately.
         service.retry(&Order::of("coffee")).await.assert_placed();
         service.release("tea");
         let first = run.response().await;

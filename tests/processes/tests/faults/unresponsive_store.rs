@@ -1,4 +1,4 @@
-//! A Redis that does not answer in time: it is paused, or its replies are lost.
+//! A Redis that does not reply in time: it is paused, or its replies are lost.
 
 use aplomb::testing::Proxy;
 use tokio::time::{Instant, sleep};
@@ -6,8 +6,8 @@ use tokio::time::{Instant, sleep};
 use crate::client::{Order, ResponseChecks};
 use crate::deployment::{Deployment, LEASE};
 
-/// The order that each test places first, so that Redis has the scripts. A lost reply is then the
-/// reply of an executed `begin`.
+/// The order that each test places first, so that Redis has the scripts. A lost reply then belongs
+/// to a `begin` that was executed.
 const WARM_UP: Order = Order::of("first");
 const TEA: Order = Order::of("tea");
 

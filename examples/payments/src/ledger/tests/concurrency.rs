@@ -7,7 +7,7 @@ const TASKS: i64 = 16;
 const PAYMENTS_PER_TASK: i64 = 20;
 
 /// Pays around the ring of accounts, beginning with account `start`, and refunds every third
-/// payment. The payments are together larger than the balances, so some of them fail.
+/// payment. In total, the payments are larger than the balances, so some payments fail.
 async fn pay_around_ring(ledger: Ledger, ring: Vec<Id<Account>>, start: i64) {
     for number in 0..PAYMENTS_PER_TASK {
         let index = usize::try_from(start + number).expect("small");
@@ -60,7 +60,7 @@ async fn balances(test: &TestLedger, accounts: &[Id<Account>]) -> Vec<i64> {
     balances
 }
 
-/// The balances computed from the deposits and the payments that were not refunded.
+/// Returns the balances computed from the deposits and the payments that were not refunded.
 async fn expected_balances(test: &TestLedger, accounts: &[Id<Account>]) -> Vec<i64> {
     let mut balances = Vec::new();
     for id in accounts {
@@ -79,7 +79,7 @@ async fn expected_balances(test: &TestLedger, accounts: &[Id<Account>]) -> Vec<i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn concurrent_payments_spend_a_balance_once() {
+async fn concurrent_payments_spend_a_balance_only_once() {
     let test = TestLedger::new().await;
     let (from, to) = (test.account(ALICE, 10).await, test.account(BOB, 0).await);
     let payments: Vec<_> = (0..TASKS)

@@ -14,7 +14,7 @@ async fn a_reopened_ledger_has_its_accounts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ledgers_that_open_at_the_same_time_create_the_tables_once() {
+async fn ledgers_that_open_at_the_same_time_create_the_tables_only_once() {
     let directory = tempfile::TempDir::new().expect("a directory");
     for round in 0..20 {
         let file = directory.path().join(format!("{round}.sqlite"));
@@ -63,7 +63,7 @@ async fn a_database_of_another_program_is_rejected() {
 }
 
 #[tokio::test]
-async fn a_lock_of_another_process_is_busy_and_changes_nothing() {
+async fn a_payment_while_another_process_holds_the_lock_is_busy_and_changes_nothing() {
     let test = TestLedger::new().await;
     let (from, to) = (test.account(ALICE, 100).await, test.account(BOB, 0).await);
     let other_process = Ledger::open(&test.directory.path().join("ledger.sqlite"))
@@ -96,8 +96,8 @@ async fn a_cancelled_payment_is_complete_or_absent() {
             .transpose()
             .expect("paid or cancelled");
     }
-    // A commit can still run after its future was dropped. The write lock is free when it has
-    // finished.
+    // A commit can still run after its future was dropped. The next lines wait for the write lock,
+    // which is free when the commit has finished.
     test.ledger
         .begin()
         .await

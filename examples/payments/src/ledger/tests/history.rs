@@ -52,7 +52,7 @@ fn ids(payments: &[Payment]) -> Vec<Id<Payment>> {
 }
 
 #[tokio::test]
-async fn payments_are_listed_newest_first_and_once() {
+async fn payments_are_listed_newest_first_and_only_once() {
     let test = TestLedger::new().await;
     // Alice is payer and payee, so a query could list a payment twice.
     let (one, other) = (
@@ -82,7 +82,7 @@ async fn payments_are_listed_newest_first_and_once() {
 }
 
 #[tokio::test]
-async fn a_caller_sees_only_payments_of_own_accounts() {
+async fn a_caller_sees_only_payments_from_or_to_its_accounts() {
     let test = TestLedger::new().await;
     let alice = test.account(ALICE, 100).await;
     let (bob, carol) = (

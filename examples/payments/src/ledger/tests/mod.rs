@@ -85,7 +85,7 @@ impl TestLedger {
             .await
     }
 
-    /// The newest 100 payments of a caller.
+    /// Returns the newest 100 payments of a caller.
     pub(super) async fn newest(&self, caller: &str) -> Vec<Payment> {
         let page = PageRequest::<NewestFirst>::new(None, 100)
             .bidirectional()
@@ -96,7 +96,7 @@ impl TestLedger {
             .expect("a list")
     }
 
-    /// The sum of the balances, and the sum of the deposits, of all accounts of a currency.
+    /// Returns the sum of the balances and the sum of the deposits of all accounts in a currency.
     pub(super) async fn balances_and_deposits(&self, currency: &str) -> (i64, i64) {
         sqlx::query_as(
             "SELECT (SELECT coalesce(sum(balance), 0) FROM accounts WHERE currency = ?1),

@@ -33,7 +33,7 @@ async fn a_refund_moves_the_amount_back() {
 }
 
 #[tokio::test]
-async fn a_payment_is_refunded_once() {
+async fn a_payment_can_be_refunded_only_once() {
     let test = TestLedger::new().await;
     let payment = make_payment(&test).await;
     test.ledger.refund(BOB, payment.id).await.expect("refunded");
@@ -51,7 +51,7 @@ async fn a_payment_is_refunded_once() {
 }
 
 #[tokio::test]
-async fn one_of_concurrent_refunds_succeeds() {
+async fn only_one_of_several_concurrent_refunds_succeeds() {
     let test = TestLedger::new().await;
     let payment = make_payment(&test).await;
     test.ledger

@@ -1,4 +1,4 @@
-//! Property tests: the check accepts a list exactly if the router does.
+//! Property tests: the check accepts a list if and only if the router accepts it.
 //!
 //! Random lists are compared with `matchit`, the table in which axum looks up paths, and with
 //! axum's router itself, which merges methods.
@@ -16,8 +16,8 @@ use proptest::test_runner::TestRunner;
 use super::*;
 use crate::policies::version;
 
-/// The segments of paths: literals with a common prefix, one that looks like a version, and two
-/// names of parameters. They are few, so that lists have conflicts often.
+/// The segments of paths: literals with a common prefix, a literal that looks like a version, and
+/// two names of parameters. There are few segments, so that lists often have conflicts.
 const SEGMENTS: [&str; 5] = ["a", "ab", "v1", "{id}", "{name}"];
 
 /// Every path of up to three segments that the macro accepts: no parameter twice, no version at the
@@ -41,7 +41,7 @@ fn names_are_unique(path: &str) -> bool {
     names.windows(2).all(|pair| pair[0] != pair[1])
 }
 
-/// The methods and paths at which the endpoints are mounted.
+/// Returns the methods and paths at which the endpoints are mounted.
 fn mounted(specs: &[EndpointSpec]) -> Vec<(Method, String)> {
     let newest = version::newest(specs.iter());
     let routes = |spec: &EndpointSpec| {
@@ -53,7 +53,7 @@ fn mounted(specs: &[EndpointSpec]) -> Vec<(Method, String)> {
     specs.iter().flat_map(routes).collect()
 }
 
-/// Returns true if the table accepts all paths, and no path has a method twice.
+/// Returns `true` if the table accepts all paths, and no path has a method twice.
 fn matchit_accepts(mounted: &[(Method, String)]) -> bool {
     let mut table = matchit::Router::new();
     let mut methods: HashMap<&str, Vec<Method>> = HashMap::new();
@@ -88,19 +88,21 @@ fn mount(router: Router, method: Method, path: &str) -> Router {
     router.route(path, on(filter, async || ()))
 }
 
-/// A random list. Each endpoint is drawn as a single number, because up to 200,000 lists are drawn.
+/// Generates a random list. Each endpoint is generated from a single number, because this is fast,
+/// and up to 200,000 lists are generated.
 fn any_list() -> impl Strategy<Value = Vec<EndpointSpec>> {
     prop::collection::vec(any::<u32>(), 1..13)
         .prop_map(|numbers| numbers.into_iter().map(spec_of).collect())
 }
 
-/// The endpoint of a random number. Four of five have a short path, so that many have conflicts.
+/// Returns the endpoint for a random number. Four of five endpoints have a short path, so that many
+/// of them have conflicts.
 fn spec_of(number: u32) -> EndpointSpec {
     let mut rest = number as usize;
     let mut below = |count: usize| {
-        let drawn = rest % count;
+        let generated = rest % count;
         rest /= count;
-        drawn
+        generated
     };
     let method = [Method::Get, Method::Post][below(2)];
     let version = [
@@ -148,19 +150,20 @@ proptest! {
     }
 }
 
-/// Returns true in the long runs of `./test.sh --faults`.
+/// Returns `true` in the long runs of `./test.sh --faults`.
 fn is_long() -> bool {
     std::env::var_os("FAULTS").is_some()
 }
 
-/// Lists with and without conflicts are both common. Otherwise the comparison would prove little.
+/// Checks that lists with conflicts and lists without conflicts are both common. Otherwise the
+/// comparison would prove little.
 #[test]
-fn lists_with_and_without_conflicts_are_drawn() {
+fn lists_with_and_without_conflicts_are_generated() {
     let mut runner = TestRunner::deterministic();
-    let drawn: Vec<bool> = (0..2_000)
+    let generated: Vec<bool> = (0..2_000)
         .map(|_| has_conflict(&any_list().new_tree(&mut runner).expect("a list").current()))
         .collect();
-    let conflicts = drawn.iter().filter(|conflict| **conflict).count();
+    let conflicts = generated.iter().filter(|conflict| **conflict).count();
     assert!(
         (300..1_700).contains(&conflicts),
         "{conflicts} of 2,000 have a conflict"

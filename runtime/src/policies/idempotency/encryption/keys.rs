@@ -11,8 +11,9 @@ use crate::start::{StartError, StartErrors};
 /// The keys that encrypt responses before a store gets them. The first key encrypts, and all keys
 /// decrypt. With [`decrypt_only`](Self::decrypt_only) no key encrypts.
 ///
-/// Each key has an id, which is stored beside each response that the key has encrypted. Never give
-/// an id to another key. A holder of a key can read and forge the responses that it encrypts.
+/// Each key has an id, which is stored beside each response that the key has encrypted. Never use
+/// the id of one key for another key. An attacker who has a key can read and forge the responses
+/// that the key encrypts.
 ///
 /// ```
 /// use aplomb::policies::idempotency::EncryptionKeys;
@@ -44,12 +45,12 @@ const EXPECTED: &str = "expected <id>:<key>, several separated by commas, the en
                         first; such as 2026-11: followed by the output of `openssl rand -base64 32`";
 
 impl EncryptionKeys {
-    /// Creates the set of one key of 32 random bytes. The id is 1 to 16 characters of
+    /// Creates a set with one key. The key is 32 random bytes, and the id is 1 to 16 characters of
     /// `[A-Za-z0-9_-]`.
     ///
     /// # Errors
     ///
-    /// If the id has another length or other characters.
+    /// Fails if the id has another length or other characters.
     pub fn new(id: &str, key: [u8; 32]) -> Result<Self, StartError> {
         let first = EncryptionKey::new(id, key).map_err(StartError::new)?;
         Ok(Self {
@@ -63,7 +64,7 @@ impl EncryptionKeys {
     ///
     /// # Errors
     ///
-    /// If the id has another length or other characters, or if another key has the same id.
+    /// Fails if the id has another length or other characters, or if another key has the same id.
     pub fn with_key(mut self, id: &str, key: [u8; 32]) -> Result<Self, StartError> {
         let key = EncryptionKey::new(id, key).map_err(StartError::new)?;
         self.add(key).map_err(StartError::new)?;
@@ -72,8 +73,8 @@ impl EncryptionKeys {
 
     /// Makes all keys decrypt only.
     ///
-    /// While encryption is switched on or off, some instances encrypt and others do not yet. The
-    /// others need the keys in this form to replay the encrypted responses.
+    /// During a deployment that switches encryption on or off, some instances encrypt and others do
+    /// not. The others need the keys in this form to replay the encrypted responses.
     #[must_use]
     pub fn decrypt_only(mut self) -> Self {
         self.decrypt_only = true;
@@ -86,7 +87,8 @@ impl EncryptionKeys {
     ///
     /// # Errors
     ///
-    /// One error for each invalid entry. No error contains a part of the entry, which may be a key.
+    /// Returns one error for each invalid entry. No error contains a part of the entry, which may
+    /// be a key.
     pub fn parse(text: &str) -> Result<Self, StartErrors> {
         let (mut keys, mut errors) = (None, StartErrors::new());
         let mut entries = text.split(',').enumerate().peekable();
@@ -97,7 +99,7 @@ impl EncryptionKeys {
             if let Err(reason) =
                 EncryptionKey::parse(entry.trim()).and_then(|key| add(&mut keys, key))
             {
-                // The error shows no part of the entry: id and key may have changed places.
+                // The error shows no part of the entry, because the id and the key may be swapped.
                 errors.push(StartError::variable(
                     VARIABLE,
                     "…",
@@ -123,11 +125,11 @@ impl EncryptionKeys {
         self.iter().map(|key| key.id.as_str())
     }
 
-    /// Reads `APLOMB_ENCRYPTION_KEYS`; `None` if it is not set.
+    /// Reads `APLOMB_ENCRYPTION_KEYS`. Returns `None` if the variable is not set.
     pub(crate) fn from_env() -> Result<Option<Self>, StartErrors> {
         match env::var(VARIABLE) {
-            // An empty value is an error: probably a secret was not mounted. To treat it as unset
-            // would silently store responses in plain form.
+            // An empty value is an error, because probably a secret was not mounted. If it counted
+            // as unset, responses would be stored in plain form without a warning.
             Ok(text) if text.is_empty() => Err(StartError::variable(VARIABLE, "", EXPECTED).into()),
             Ok(text) => Self::parse(&text).map(Some),
             Err(VarError::NotPresent) => Ok(None),
@@ -161,7 +163,7 @@ impl EncryptionKeys {
     }
 }
 
-/// Adds a key. The first one that is added encrypts.
+/// Adds a key. The first key that is added encrypts.
 fn add(keys: &mut Option<EncryptionKeys>, key: EncryptionKey) -> Result<(), String> {
     match keys {
         Some(keys) => keys.add(key),

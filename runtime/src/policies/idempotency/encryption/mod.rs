@@ -9,7 +9,7 @@
 //! | | ciphertext of the part of the [encoding](super::encoding) after the status |
 //! | 16 | authentication tag |
 //!
-//! A nonce must never repeat under one key. 24 random bytes make a repetition practically
+//! A nonce must never repeat with the same key. 24 random bytes make a repetition practically
 //! impossible.
 //!
 //! The tag binds the ciphertext to one record and one status. The associated data are the format
@@ -49,8 +49,7 @@ pub(super) struct EncryptedResponse {
 impl EncryptedResponse {
     pub(super) const FORMAT: u8 = 2;
 
-    /// Parses the bytes that [`write_to`](Self::write_to) has written; `None` for bytes of another
-    /// form.
+    /// Parses the result of [`write_to`](Self::write_to). Returns `None` for any other bytes.
     pub(super) fn from_bytes(mut bytes: Bytes) -> Option<Self> {
         bytes
             .try_get_u8()
@@ -135,8 +134,8 @@ impl EncryptionKeys {
     }
 }
 
-/// Passes on the outcome of a `begin`, unless its response is still encrypted because this instance
-/// has no keys.
+/// Returns the outcome of a `begin`. Fails if its response is still encrypted, because this
+/// instance has no keys.
 pub(crate) fn require_decrypted(
     outcome: BeginOutcome,
     record: &RecordKey,
@@ -187,8 +186,8 @@ fn encrypt_response(
     }
 }
 
-/// Gets a nonce from the operating system. A generator in memory would repeat itself in two virtual
-/// machines that were started from one snapshot.
+/// Returns a nonce from the operating system. A generator in memory would return the same nonces in
+/// two virtual machines that were started from one snapshot.
 fn random_nonce() -> [u8; NONCE_LENGTH] {
     let mut nonce = [0; NONCE_LENGTH];
     SysRng

@@ -20,7 +20,7 @@ fn response(body: Option<&'static [u8]>) -> StoredResponse {
         (LINK, HeaderValue::from_static("</a>")),
         (
             LINK,
-            HeaderValue::from_bytes(b"</\xe4>").expect("obs-text is a value"),
+            HeaderValue::from_bytes(b"</\xe4>").expect("obs-text is valid in a header field"),
         ),
     ];
     StoredResponse::restored(StatusCode::CREATED, fields, body.map(Bytes::from_static))
@@ -33,7 +33,7 @@ fn encrypted_bytes() -> Vec<u8> {
         .to_bytes()
 }
 
-/// Decodes and decrypts the bytes for a record; `None` if they have another form.
+/// Decodes and decrypts the bytes for a record. Returns `None` if the bytes cannot be decoded.
 fn read(bytes: &[u8], record: &RecordKey) -> Option<Result<StoredResponse, StoreError>> {
     let stored = StoredResponse::from_bytes(Bytes::copy_from_slice(bytes))?;
     Some(keys("k1", 7).decrypt(stored, record))
@@ -93,13 +93,13 @@ fn a26_an_encrypted_response_shows_neither_fields_nor_body() {
     assert_ne!(
         encrypted.to_bytes(),
         encrypted_bytes(),
-        "each encryption draws its own nonce"
+        "each encryption generates a new nonce"
     );
 }
 
 /// The bytes were made by another implementation of the draft and the RFC.
 #[test]
-fn a26_the_encrypted_form_is_that_of_earlier_releases() {
+fn a26_the_encrypted_form_does_not_change_between_releases() {
     let bytes = URL_SAFE_NO_PAD.decode(
         "AMkCAmsxBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUF8Lp07RV3yS_VEslwhu_Rp0PKL0TLKFwPyyno1D2vl2dZE_VmaaAwRsb6dhkJrnuSUgDyZIw",
     );
@@ -138,7 +138,7 @@ fn a26_a_response_decrypts_only_for_its_record_and_with_its_status() {
         "the record of another caller"
     );
     bytes[..2].copy_from_slice(&202_u16.to_be_bytes());
-    let (key, why) = malformed_value(read(&bytes, &RECORD).expect("a form"));
+    let (key, why) = malformed_value(read(&bytes, &RECORD).expect("the bytes can be decoded"));
     assert_eq!(key, RECORD.to_string());
     assert!(
         why.starts_with("the response cannot be decrypted with the key `k1`: it was changed"),

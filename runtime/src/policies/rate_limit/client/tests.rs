@@ -30,19 +30,19 @@ impl LimitStore for CountingStore {
     }
 }
 
-/// A client with the store and the clock that tests control.
-struct Bench {
+/// A client, with its store and its clock, which tests control.
+struct TestLimits {
     client: LimitClient,
     store: FaultyLimits<Arc<CountingStore>>,
     counter: Arc<CountingStore>,
     clock: TestClock,
 }
 
-fn bench(instances: u32) -> Bench {
-    bench_with(None, instances)
+fn limits(instances: u32) -> TestLimits {
+    limits_with(None, instances)
 }
 
-fn bench_with(error: Option<StoreError>, instances: u32) -> Bench {
+fn limits_with(error: Option<StoreError>, instances: u32) -> TestLimits {
     let clock = TestClock::new();
     let inner = MemoryLimits::with_capacity(1024, Arc::new(clock.clone()));
     let counter = Arc::new(CountingStore {
@@ -54,7 +54,7 @@ fn bench_with(error: Option<StoreError>, instances: u32) -> Bench {
     let instances = Instances::new(instances).expect("a number of instances");
     let client =
         LimitClient::with_clock(Arc::new(clock.clone()), Arc::new(store.clone()), instances);
-    Bench {
+    TestLimits {
         client,
         store,
         counter,
@@ -62,7 +62,7 @@ fn bench_with(error: Option<StoreError>, instances: u32) -> Bench {
     }
 }
 
-/// A request for one of 10 tokens; one refills every second.
+/// Returns a request for one token of a bucket of 10 tokens. One token refills every second.
 fn request() -> LimitRequest<'static> {
     let quota = Quota::new(1, Duration::from_secs(1), 10).expect("valid");
     LimitRequest::new(
@@ -74,7 +74,7 @@ fn request() -> LimitRequest<'static> {
     )
 }
 
-impl Bench {
+impl TestLimits {
     async fn decide(&self) -> Decision {
         self.client
             .acquire(&[request()], OnError::Local)
@@ -90,9 +90,9 @@ impl Bench {
         self.counter.calls.load(Ordering::SeqCst)
     }
 
-    /// Breaks the store and opens the breaker by three requests.
+    /// Breaks the store, and opens the breaker with three requests.
     async fn open_breaker(&self) {
-        self.store.break_down(true);
+        self.store.set_broken(true);
         for _ in 0..3 {
             assert!(self.is_local().await);
         }
@@ -100,7 +100,7 @@ impl Bench {
 }
 
 #[test]
-fn an_in_memory_store_answers_immediately() {
+fn an_in_memory_store_decides_immediately() {
     let clock = TestClock::new();
     let memory = Arc::new(MemoryLimits::with_capacity(1024, Arc::new(clock.clone())));
     let client = LimitClient::with_clock(
@@ -110,22 +110,22 @@ fn an_in_memory_store_answers_immediately() {
     );
     let acquired = client
         .acquire_in_process(&[request()])
-        .expect("an in-memory store answers immediately");
+        .expect("an in-memory store decides immediately");
     assert!(acquired.admitted && acquired.statuses[0].remaining == 9);
 }
 
 #[tokio::test]
-async fn a_remote_store_is_not_called_for_an_immediate_answer() {
-    let bench = bench(1);
-    assert_eq!(bench.client.acquire_in_process(&[request()]), None);
-    assert_eq!(bench.calls(), 0);
-    assert_eq!(bench.decide().await.acquired().statuses[0].remaining, 9);
+async fn a_remote_store_is_not_called_for_an_immediate_decision() {
+    let limits = limits(1);
+    assert_eq!(limits.client.acquire_in_process(&[request()]), None);
+    assert_eq!(limits.calls(), 0);
+    assert_eq!(limits.decide().await.acquired().statuses[0].remaining, 9);
 }
 
 #[tokio::test]
 async fn b15_a_healthy_store_decides() {
-    let bench = bench(1);
-    let Decision::ByStore(acquired) = bench.decide().await else {
+    let limits = limits(1);
+    let Decision::ByStore(acquired) = limits.decide().await else {
         panic!("the store is healthy")
     };
     assert!(acquired.admitted);
@@ -134,11 +134,11 @@ async fn b15_a_healthy_store_decides() {
 
 #[tokio::test(start_paused = true)]
 async fn b15_three_requests_wait_250_ms_and_later_ones_do_not_wait() {
-    let bench = bench(1);
-    bench.store.hang(true);
+    let limits = limits(1);
+    limits.store.hang(true);
     for waited in [250, 250, 250, 0, 0] {
         let start = Instant::now();
-        assert!(bench.is_local().await);
+        assert!(limits.is_local().await);
         // Tokio's timers are exact to a millisecond.
         assert!(
             start.elapsed().abs_diff(Duration::from_millis(waited)) <= Duration::from_millis(1)
@@ -148,46 +148,46 @@ async fn b15_three_requests_wait_250_ms_and_later_ones_do_not_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn b15_after_a_second_one_of_many_requests_probes() {
-    let bench = bench(1);
-    bench.store.hang(true);
+    let limits = limits(1);
+    limits.store.hang(true);
     for _ in 0..3 {
-        assert!(bench.is_local().await);
+        assert!(limits.is_local().await);
     }
-    bench.clock.advance(OPEN_DURATION);
+    limits.clock.advance(OPEN_DURATION);
     let waits = join_all((0..16).map(|_| async {
         let start = Instant::now();
-        assert!(bench.is_local().await);
+        assert!(limits.is_local().await);
         start.elapsed() >= STORE_TIMEOUT
     }));
     assert_eq!(waits.await.into_iter().filter(|waited| *waited).count(), 1);
-    bench.store.hang(false);
+    limits.store.hang(false);
     assert!(
-        bench.is_local().await,
+        limits.is_local().await,
         "the probe has failed, so the breaker stays open"
     );
-    bench.clock.advance(OPEN_DURATION);
-    assert!(!bench.is_local().await);
-    assert!(!bench.is_local().await, "a success closes the breaker");
-    assert_eq!(bench.calls(), 2);
+    limits.clock.advance(OPEN_DURATION);
+    assert!(!limits.is_local().await);
+    assert!(!limits.is_local().await, "a success closes the breaker");
+    assert_eq!(limits.calls(), 2);
 }
 
 #[test]
 fn b15_one_of_many_threads_probes() {
-    let bench = bench(1);
+    let limits = limits(1);
     for _ in 0..3 {
-        bench
+        limits
             .client
-            .report_failure(&bench.client.breakers[0], Permit::Normal, &"a test");
+            .report_failure(&limits.client.breakers[0], Permit::Normal, &"a test");
     }
-    bench.clock.advance(OPEN_DURATION);
+    limits.clock.advance(OPEN_DURATION);
     let probes = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
                 let permitted = (0..1000)
                     .filter(|_| {
-                        bench.client.breakers[0]
-                            .acquire_permit(|| bench.clock.now())
+                        limits.client.breakers[0]
+                            .acquire_permit(|| limits.clock.now())
                             .is_some()
                     })
                     .count();
@@ -200,51 +200,51 @@ fn b15_one_of_many_threads_probes() {
 
 #[tokio::test]
 async fn b15_two_failures_keep_the_breaker_closed() {
-    let bench = bench(1);
-    bench.store.break_down(true);
-    assert!(bench.is_local().await && bench.is_local().await);
-    bench.store.break_down(false);
-    assert!(!bench.is_local().await);
-    bench.store.break_down(true);
-    assert!(bench.is_local().await && bench.is_local().await);
-    bench.store.break_down(false);
-    assert!(!bench.is_local().await, "the failures are not in a row");
+    let limits = limits(1);
+    limits.store.set_broken(true);
+    assert!(limits.is_local().await && limits.is_local().await);
+    limits.store.set_broken(false);
+    assert!(!limits.is_local().await);
+    limits.store.set_broken(true);
+    assert!(limits.is_local().await && limits.is_local().await);
+    limits.store.set_broken(false);
+    assert!(!limits.is_local().await, "the failures are not in a row");
 }
 
 #[tokio::test]
 async fn b15_an_instance_decides_by_its_share_of_the_limit() {
-    let bench = bench(4);
-    bench.store.break_down(true);
+    let limits = limits(4);
+    limits.store.set_broken(true);
     for _ in 0..3 {
         assert!(
-            bench.decide().await.acquired().admitted,
-            "a quarter of ten, rounded up"
+            limits.decide().await.acquired().admitted,
+            "an instance has a quarter of ten tokens, rounded up"
         );
     }
-    let rejected = bench.decide().await;
+    let rejected = limits.decide().await;
     assert!(!rejected.acquired().admitted);
     assert_eq!(
         rejected.acquired().statuses[0].wait,
         Some(Duration::from_secs(4))
     );
     assert!(matches!(rejected, Decision::Locally(_)));
-    bench.clock.advance(Duration::from_secs(4));
-    assert!(bench.decide().await.acquired().admitted);
+    limits.clock.advance(Duration::from_secs(4));
+    assert!(limits.decide().await.acquired().admitted);
 }
 
 #[tokio::test]
 async fn b15_an_unreadable_bucket_is_not_an_outage() {
     let error = StoreError::Malformed {
         key: String::from("k"),
-        why: String::from("of tomorrow"),
+        why: String::from("written by another version"),
     };
-    let bench = bench_with(Some(error.clone()), 1);
+    let limits = limits_with(Some(error.clone()), 1);
     for calls in 1..10 {
         assert_eq!(
-            bench.client.acquire(&[request()], OnError::Local).await,
+            limits.client.acquire(&[request()], OnError::Local).await,
             Err(error.clone())
         );
-        assert_eq!(bench.calls(), calls);
+        assert_eq!(limits.calls(), calls);
     }
 }
 
@@ -254,71 +254,71 @@ async fn b15_a_full_or_failing_store_is_an_outage() {
         StoreError::Full,
         StoreError::Failed(String::from("no such command")),
     ] {
-        let bench = bench_with(Some(error), 1);
+        let limits = limits_with(Some(error), 1);
         for _ in 0..10 {
             assert!(matches!(
-                bench.client.acquire(&[request()], OnError::Local).await,
+                limits.client.acquire(&[request()], OnError::Local).await,
                 Ok(Decision::Locally(_))
             ));
         }
-        assert_eq!(bench.calls(), 3);
+        assert_eq!(limits.calls(), 3);
     }
 }
 
-/// A store of limits and records that gives one answer after a delay.
+/// A store of limits and records. Each call returns the same result after a delay.
 #[derive(Debug)]
 struct CombinedStore {
     calls: AtomicUsize,
     delay: Duration,
-    answer: Result<Answer, StoreError>,
+    result: Result<CallResult, StoreError>,
 }
 
-/// The decision of the limits, and the record if they admit the request.
-type Answer = (Acquired, Option<Found>);
+/// The decision of the limits, with the record if the limits admit the request.
+type CallResult = (Acquired, Option<BegunRecord>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Found;
+struct BegunRecord;
 
 impl CombinedStore {
-    fn after(delay: Duration, answer: Result<Answer, StoreError>) -> Self {
+    fn after(delay: Duration, result: Result<CallResult, StoreError>) -> Self {
         Self {
             calls: AtomicUsize::new(0),
             delay,
-            answer,
+            result,
         }
     }
 
-    /// A store that admits the request and begins its run.
+    /// Creates a store that admits the request and begins its run.
     fn admitting(delay: Duration) -> Self {
-        let acquired = Acquired::of(&[request()], &[BucketState::Ahead(0)]);
-        Self::after(delay, Ok((acquired, Some(Found))))
+        let acquired = Acquired::decide(&[request()], &[BucketState::Ahead(0)]);
+        Self::after(delay, Ok((acquired, Some(BegunRecord))))
     }
 
     fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
 
-    async fn call(&self) -> Result<Answer, StoreError> {
+    async fn call(&self) -> Result<CallResult, StoreError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         tokio::time::sleep(self.delay).await;
-        self.answer.clone()
+        self.result.clone()
     }
 }
 
 /// Acquires tokens together with a record.
 async fn acquire_combined(
-    bench: &Bench,
+    limits: &TestLimits,
     store: &CombinedStore,
-) -> Result<(Decision, Option<Found>), StoreError> {
-    acquire_combined_or(OnError::Local, bench, store).await
+) -> Result<(Decision, Option<BegunRecord>), StoreError> {
+    acquire_combined_or(OnError::Local, limits, store).await
 }
 
 async fn acquire_combined_or(
     on_error: OnError,
-    bench: &Bench,
+    limits: &TestLimits,
     store: &CombinedStore,
-) -> Result<(Decision, Option<Found>), StoreError> {
-    bench
+) -> Result<(Decision, Option<BegunRecord>), StoreError> {
+    limits
         .client
         .acquire_with(&[request()], on_error, store.call())
         .await
@@ -326,80 +326,86 @@ async fn acquire_combined_or(
 
 #[tokio::test(start_paused = true)]
 async fn b15_a_combined_call_has_no_timeout() {
-    let (bench, store) = (
-        bench(1),
+    let (limits, store) = (
+        limits(1),
         CombinedStore::admitting(Duration::from_millis(900)),
     );
-    let found = acquire_combined(&bench, &store).await;
+    let found = acquire_combined(&limits, &store).await;
     assert!(
-        matches!(found, Ok((Decision::ByStore(_), Some(Found)))),
+        matches!(found, Ok((Decision::ByStore(_), Some(BegunRecord)))),
         "{found:?}"
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn b15_three_late_combined_calls_open_the_breaker() {
-    let (bench, store) = (
-        bench(1),
+    let (limits, store) = (
+        limits(1),
         CombinedStore::admitting(STORE_TIMEOUT + Duration::from_millis(10)),
     );
     for _ in 0..3 {
         assert!(matches!(
-            acquire_combined(&bench, &store).await,
+            acquire_combined(&limits, &store).await,
             Ok((Decision::ByStore(_), Some(_)))
         ));
     }
-    let found = acquire_combined(&bench, &store).await;
+    let found = acquire_combined(&limits, &store).await;
     assert!(
         matches!(found, Ok((Decision::Locally(_), None))),
         "{found:?}"
     );
     assert_eq!(
-        (store.calls(), bench.calls()),
+        (store.calls(), limits.calls()),
         (3, 0),
         "no store is called for limits"
     );
-    bench.clock.advance(OPEN_DURATION);
+    limits.clock.advance(OPEN_DURATION);
     assert!(
         matches!(
-            acquire_combined(&bench, &store).await,
+            acquire_combined(&limits, &store).await,
             Ok((Decision::ByStore(_), None))
         ),
         "the probe is a call for limits only"
     );
-    assert_eq!((store.calls(), bench.calls()), (3, 1));
+    assert_eq!((store.calls(), limits.calls()), (3, 1));
     assert!(
-        matches!(acquire_combined(&bench, &store).await, Ok((_, Some(Found)))),
+        matches!(
+            acquire_combined(&limits, &store).await,
+            Ok((_, Some(BegunRecord)))
+        ),
         "a success closes the breaker"
     );
-    assert_eq!((store.calls(), bench.calls()), (4, 1));
+    assert_eq!((store.calls(), limits.calls()), (4, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn b15_a_failed_combined_call_is_an_error() {
-    let error = StoreError::Unavailable(String::from("no answer in time"));
-    let (bench, store) = (
-        bench(1),
+    let error = StoreError::Unavailable(String::from("no reply in time"));
+    let (limits, store) = (
+        limits(1),
         CombinedStore::after(Duration::from_secs(1), Err(error.clone())),
     );
     for _ in 0..3 {
-        assert_eq!(acquire_combined(&bench, &store).await, Err(error.clone()));
+        assert_eq!(acquire_combined(&limits, &store).await, Err(error.clone()));
     }
     assert!(matches!(
-        acquire_combined(&bench, &store).await,
+        acquire_combined(&limits, &store).await,
         Ok((Decision::Locally(_), None))
     ));
-    assert_eq!((store.calls(), bench.calls()), (3, 0));
+    assert_eq!((store.calls(), limits.calls()), (3, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn b15_successful_combined_calls_keep_the_breaker_closed() {
-    let (bench, good) = (bench(1), CombinedStore::admitting(Duration::from_millis(1)));
+    let (limits, good) = (
+        limits(1),
+        CombinedStore::admitting(Duration::from_millis(1)),
+    );
     let late = CombinedStore::admitting(STORE_TIMEOUT * 2);
     for _ in 0..4 {
         for store in [&late, &late, &good] {
             assert!(matches!(
-                acquire_combined(&bench, store).await,
+                acquire_combined(&limits, store).await,
                 Ok((Decision::ByStore(_), Some(_)))
             ));
         }
@@ -410,26 +416,26 @@ async fn b15_successful_combined_calls_keep_the_breaker_closed() {
 async fn b15_an_unreadable_value_in_a_combined_call_is_not_an_outage() {
     let error = StoreError::Malformed {
         key: String::from("k"),
-        why: String::from("of tomorrow"),
+        why: String::from("written by another version"),
     };
-    let (bench, store) = (
-        bench(1),
+    let (limits, store) = (
+        limits(1),
         CombinedStore::after(Duration::ZERO, Err(error.clone())),
     );
     for calls in 1..10 {
-        assert_eq!(acquire_combined(&bench, &store).await, Err(error.clone()));
+        assert_eq!(acquire_combined(&limits, &store).await, Err(error.clone()));
         assert_eq!(store.calls(), calls);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn b15_with_a_full_store_the_instance_decides_the_limits_and_no_record_is_returned() {
-    let (bench, store) = (
-        bench(1),
+    let (limits, store) = (
+        limits(1),
         CombinedStore::after(Duration::ZERO, Err(StoreError::Full)),
     );
     for calls in [1, 2, 3, 3] {
-        let found = acquire_combined(&bench, &store).await;
+        let found = acquire_combined(&limits, &store).await;
         assert!(
             matches!(found, Ok((Decision::Locally(_), None))),
             "{found:?}"
@@ -439,12 +445,12 @@ async fn b15_with_a_full_store_the_instance_decides_the_limits_and_no_record_is_
 }
 
 #[tokio::test]
-async fn b15_on_error_deny_leaves_nothing_to_undo() {
-    let bench = bench(1);
+async fn b15_with_on_error_deny_the_error_is_not_ambiguous() {
+    let limits = limits(1);
     let full = CombinedStore::after(Duration::ZERO, Err(StoreError::Full));
-    bench.store.break_down(true);
+    limits.store.set_broken(true);
     for _ in 0..6 {
-        let denied = acquire_combined_or(OnError::Deny, &bench, &full)
+        let denied = acquire_combined_or(OnError::Deny, &limits, &full)
             .await
             .expect_err("the instance may not decide");
         assert!(!denied.is_ambiguous(), "{denied:?}");
@@ -454,27 +460,28 @@ async fn b15_on_error_deny_leaves_nothing_to_undo() {
 
 #[tokio::test(start_paused = true)]
 async fn b14_a_rejection_of_a_combined_call_is_cached() {
-    let rejected = Acquired::of(
+    let rejected = Acquired::decide(
         &[request()],
         &[BucketState::Ahead(request().quota.window())],
     );
     let store = CombinedStore::after(Duration::ZERO, Ok((rejected.clone(), None)));
-    let bench = bench(1);
-    assert!(!bench.client.may_have_rejections());
+    let limits = limits(1);
+    assert!(!limits.client.may_have_rejections());
     assert_eq!(
-        acquire_combined(&bench, &store).await,
+        acquire_combined(&limits, &store).await,
         Ok((Decision::ByStore(rejected.clone()), None))
     );
-    assert!(bench.client.may_have_rejections());
-    assert_eq!(bench.client.cached_rejection(&[request()]), Some(rejected));
-    bench.clock.advance(Duration::from_secs(1));
+    assert!(limits.client.may_have_rejections());
+    assert_eq!(limits.client.cached_rejection(&[request()]), Some(rejected));
+    limits.clock.advance(Duration::from_secs(1));
     assert!(
-        !bench.client.may_have_rejections()
-            && bench.client.cached_rejection(&[request()]).is_none()
+        !limits.client.may_have_rejections()
+            && limits.client.cached_rejection(&[request()]).is_none()
     );
 }
 
-/// The store of a bench as a remote store, whose answers are never ready.
+/// A wrapper that makes the store of a `TestLimits` a remote store: its futures are not ready on
+/// the first poll.
 #[derive(Debug)]
 struct RemoteStore(FaultyLimits<Arc<CountingStore>>);
 
@@ -484,72 +491,72 @@ impl LimitStore for RemoteStore {
     }
 }
 
-fn remote_bench() -> Bench {
-    let bench = bench(1);
+fn remote_limits() -> TestLimits {
+    let limits = limits(1);
     let (clock, store) = (
-        Arc::new(bench.clock.clone()),
-        Arc::new(RemoteStore(bench.store.clone())),
+        Arc::new(limits.clock.clone()),
+        Arc::new(RemoteStore(limits.store.clone())),
     );
-    Bench {
+    TestLimits {
         client: LimitClient::with_clock(clock, store, Instances::new(1).expect("one")),
-        ..bench
+        ..limits
     }
 }
 
 #[tokio::test]
 async fn b14_a_rejection_of_a_remote_store_is_cached() {
-    let bench = remote_bench();
+    let limits = remote_limits();
     for _ in 0..10 {
-        assert!(bench.decide().await.acquired().admitted);
-        assert!(!bench.client.may_have_rejections());
+        assert!(limits.decide().await.acquired().admitted);
+        assert!(!limits.client.may_have_rejections());
     }
-    assert!(!bench.decide().await.acquired().admitted);
-    bench.clock.advance(Duration::from_millis(400));
-    let rejection = bench
+    assert!(!limits.decide().await.acquired().admitted);
+    limits.clock.advance(Duration::from_millis(400));
+    let rejection = limits
         .client
         .cached_rejection(&[request()])
-        .expect("the store has rejected it");
+        .expect("the store has rejected the request");
     assert_eq!(rejection.statuses[0].wait, Some(Duration::from_millis(600)));
-    bench.clock.advance(Duration::from_millis(600));
-    assert!(!bench.client.may_have_rejections(), "a token has refilled");
+    limits.clock.advance(Duration::from_millis(600));
+    assert!(!limits.client.may_have_rejections(), "a token has refilled");
 }
 
 #[tokio::test]
 async fn b14_a_rejection_of_an_in_memory_store_is_not_cached() {
-    let bench = bench(1);
+    let limits = limits(1);
     for _ in 0..11 {
-        bench.decide().await;
+        limits.decide().await;
     }
-    assert!(!bench.client.may_have_rejections());
+    assert!(!limits.client.may_have_rejections());
 }
 
 #[tokio::test]
 async fn b14_a_rejection_by_the_instance_itself_is_not_cached() {
-    let bench = remote_bench();
-    bench.store.break_down(true);
+    let limits = remote_limits();
+    limits.store.set_broken(true);
     for _ in 0..20 {
-        bench.decide().await;
+        limits.decide().await;
     }
-    assert!(!bench.decide().await.acquired().admitted);
-    assert!(!bench.client.may_have_rejections());
+    assert!(!limits.decide().await.acquired().admitted);
+    assert!(!limits.client.may_have_rejections());
 }
 
 #[tokio::test]
-async fn b15_opening_and_closing_are_logged_once() {
+async fn b15_each_opening_and_closing_of_the_breaker_is_logged_once() {
     let log = TestLog::of("rate_limit::client");
     let _guard = log.listen();
-    let bench = bench(1);
+    let limits = limits(1);
     for _ in 0..2 {
-        bench.open_breaker().await;
+        limits.open_breaker().await;
         for _ in 0..5 {
-            bench.clock.advance(OPEN_DURATION);
-            assert!(bench.is_local().await);
+            limits.clock.advance(OPEN_DURATION);
+            assert!(limits.is_local().await);
         }
-        assert_eq!(bench.client.decided_locally.load(Ordering::SeqCst), 8);
-        bench.store.break_down(false);
-        bench.clock.advance(OPEN_DURATION);
-        assert!(!bench.is_local().await && !bench.is_local().await);
-        assert_eq!(bench.client.decided_locally.load(Ordering::SeqCst), 0);
+        assert_eq!(limits.client.decided_locally.load(Ordering::SeqCst), 8);
+        limits.store.set_broken(false);
+        limits.clock.advance(OPEN_DURATION);
+        assert!(!limits.is_local().await && !limits.is_local().await);
+        assert_eq!(limits.client.decided_locally.load(Ordering::SeqCst), 0);
     }
     let levels: Vec<Level> = log.lines().iter().map(LogLine::level).collect();
     assert_eq!(levels, [Level::WARN, Level::INFO, Level::WARN, Level::INFO]);
@@ -557,15 +564,15 @@ async fn b15_opening_and_closing_are_logged_once() {
 
 #[tokio::test(start_paused = true)]
 async fn b15_with_on_error_deny_an_undecided_request_is_an_error() {
-    let bench = bench(1);
+    let limits = limits(1);
     let denied = async || {
-        bench
+        limits
             .client
             .acquire(&[request()], OnError::Deny)
             .await
             .expect_err("the instance may not decide")
     };
-    bench.store.hang(true);
+    limits.store.hang(true);
     for waited in [250, 250, 250, 0, 0] {
         let start = Instant::now();
         assert!(denied().await.is_outage());
@@ -573,11 +580,11 @@ async fn b15_with_on_error_deny_an_undecided_request_is_an_error() {
             start.elapsed().abs_diff(Duration::from_millis(waited)) <= Duration::from_millis(1)
         );
     }
-    bench.store.hang(false);
+    limits.store.hang(false);
     assert!(denied().await.is_outage(), "the breaker is open");
-    assert_eq!(bench.calls(), 0);
-    bench.clock.advance(OPEN_DURATION);
-    let decided = bench
+    assert_eq!(limits.calls(), 0);
+    limits.clock.advance(OPEN_DURATION);
+    let decided = limits
         .client
         .acquire(&[request()], OnError::Deny)
         .await
@@ -592,9 +599,9 @@ async fn b15_with_on_error_deny_an_undecided_request_is_an_error() {
 }
 
 #[tokio::test]
-async fn b15_requests_of_any_cost_have_the_same_share() {
-    let bench = bench(10);
-    bench.open_breaker().await;
+async fn b15_the_local_share_does_not_depend_on_the_cost_of_a_request() {
+    let limits = limits(10);
+    limits.open_breaker().await;
     let bucket = Bucket {
         limit: 2,
         subject: LimitSubject::Everyone,
@@ -606,7 +613,7 @@ async fn b15_requests_of_any_cost_have_the_same_share() {
             max_cost: 10,
             ..request()
         };
-        let decided = bench
+        let decided = limits
             .client
             .acquire(&[request], OnError::Local)
             .await
@@ -614,14 +621,15 @@ async fn b15_requests_of_any_cost_have_the_same_share() {
         decided.acquired().admitted
     };
     assert!(decided(10).await && decided(0).await);
-    // The share refills one token in ten seconds. A request without cost does not change that.
-    bench.clock.advance(Duration::from_secs(10));
+    // The local share refills one token in ten seconds. A request of cost 0 does not change this.
+    limits.clock.advance(Duration::from_secs(10));
     assert!(!decided(10).await && decided(1).await && !decided(1).await);
-    bench.clock.advance(Duration::from_secs(100));
+    limits.clock.advance(Duration::from_secs(100));
     assert!(decided(10).await);
 }
 
-/// A request for one of 10 tokens, of which three are reserved for prefetching.
+/// Returns a request for one token of a bucket of 10 tokens. Three tokens of the bucket are
+/// reserved for prefetching.
 fn reserved() -> LimitRequest<'static> {
     LimitRequest {
         quota: request().quota.reserve(3),
@@ -631,21 +639,21 @@ fn reserved() -> LimitRequest<'static> {
 
 #[tokio::test]
 async fn b15_prefetched_tokens_are_valid_while_the_store_is_down() {
-    let bench = bench(1);
+    let limits = limits(1);
     let acquire = async || {
-        bench
+        limits
             .client
             .acquire_prefetched(&reserved(), 3, OnError::Deny)
             .await
     };
     assert!(matches!(acquire().await, Ok(Decision::ByStore(acquired)) if acquired.admitted));
-    assert_eq!(bench.calls(), 1);
-    bench.open_breaker().await;
+    assert_eq!(limits.calls(), 1);
+    limits.open_breaker().await;
     for left in [2, 1, 0] {
         let Ok(Decision::ByStore(taken)) = acquire().await else {
             panic!("a prefetched token is left")
         };
-        // The store had three tokens left at the last call.
+        // At the last call, the store had three tokens left in addition to the batch.
         assert_eq!(
             (taken.admitted, taken.statuses[0].remaining),
             (true, left + 3)
@@ -653,15 +661,15 @@ async fn b15_prefetched_tokens_are_valid_while_the_store_is_down() {
     }
     assert_eq!(
         acquire().await,
-        Err(StoreError::Unreachable(String::from(NOT_DECIDED)))
+        Err(StoreError::NotExecuted(String::from(NOT_DECIDED)))
     );
 }
 
 #[tokio::test]
-async fn b15_without_a_store_the_instance_decides_and_takes_no_batch() {
-    let bench = bench(1);
-    bench.open_breaker().await;
-    let decided = bench
+async fn b15_while_the_store_is_down_the_instance_decides_and_prefetches_no_tokens() {
+    let limits = limits(1);
+    limits.open_breaker().await;
+    let decided = limits
         .client
         .acquire_prefetched(&reserved(), 3, OnError::Local)
         .await;
@@ -669,23 +677,23 @@ async fn b15_without_a_store_the_instance_decides_and_takes_no_batch() {
         panic!("{decided:?}")
     };
     assert_eq!((acquired.admitted, acquired.statuses[0].wait), (true, None));
-    bench.store.break_down(false);
-    bench.clock.advance(OPEN_DURATION);
-    let decided = bench
+    limits.store.set_broken(false);
+    limits.clock.advance(OPEN_DURATION);
+    let decided = limits
         .client
         .acquire_prefetched(&reserved(), 3, OnError::Local)
         .await;
     assert!(matches!(decided, Ok(Decision::ByStore(acquired)) if acquired.admitted));
 }
 
-/// A store of two parts. The part with the odd limits is down.
+/// A store with two parts. The part that decides limits with an odd number is down.
 #[derive(Debug)]
 struct TwoParts(MemoryLimits);
 
 impl LimitStore for TwoParts {
     fn acquire<'a>(&'a self, requests: &'a [LimitRequest<'a>]) -> StoreFuture<'a, Acquired> {
         if self.part(requests) == 1 {
-            return StoreFuture::ready(Err(StoreError::Unreachable(String::from("a test"))));
+            return StoreFuture::ready(Err(StoreError::NotExecuted(String::from("a test"))));
         }
         self.0.acquire(requests)
     }

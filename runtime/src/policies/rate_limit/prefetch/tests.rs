@@ -32,7 +32,7 @@ impl Service {
         }
     }
 
-    /// Takes tokens as the client does.
+    /// Takes tokens in the same way as the client.
     fn take(&self, instance: usize, request: &LimitRequest<'_>, batch: u64) -> Acquired {
         let now = self.clock.now();
         let refill = match self.instances[instance].take(request, now) {
@@ -68,7 +68,8 @@ impl Service {
     }
 }
 
-/// A request to a bucket of 100 tokens that refills 100 tokens per second, with batches of 10.
+/// Returns a request to a bucket of 100 tokens, which refills 100 tokens per second. The bucket
+/// reserves a batch of 10 tokens.
 fn request() -> LimitRequest<'static> {
     let quota = Quota::new(100, SECOND, 100).expect("valid").reserve(10);
     LimitRequest::new(
@@ -83,7 +84,7 @@ fn request() -> LimitRequest<'static> {
 #[test]
 fn b05_most_requests_need_no_call_to_the_store() {
     let service = Service::new(1);
-    // Eight calls take one token and a batch each, from the 90 tokens of the reserved bucket.
+    // Each of eight calls takes one token and a batch from the 90 tokens that are not reserved.
     for left in (2..90).rev() {
         let taken = service.take(0, &request(), 10);
         assert_eq!((taken.admitted, taken.statuses[0].remaining), (true, left));
@@ -113,7 +114,7 @@ fn b05_during_a_refill_other_requests_take_only_their_own_tokens() {
     drop(refill);
     assert!(
         matches!(batches.take(&request(), now), Prefetched::Refill(_)),
-        "the dropped refill lets another one start"
+        "after a refill is dropped, another refill can start"
     );
 }
 
@@ -156,10 +157,10 @@ fn b16_the_number_of_batches_is_bounded() {
 }
 
 proptest! {
-    /// Any number of instances with any use of their batches admits no more in any period than
-    /// without prefetching.
+    /// Any number of instances, with any use of their batches, never admits more than burst + limit
+    /// in any period.
     #[test]
-    fn b05_prefetching_instances_never_admit_more(
+    fn b05_prefetching_instances_never_admit_more_than_burst_plus_limit(
         instances in 1_usize..5,
         batch in 1_u64..20,
         spare in 1_u64..20,

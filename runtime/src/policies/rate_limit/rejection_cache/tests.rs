@@ -13,7 +13,7 @@ use crate::testing::TestClock;
 
 const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
 
-/// A request for one of 10 tokens; one refills every `seconds`.
+/// Returns a request for one token of a bucket of 10 tokens. One token refills every `seconds`.
 fn request(limit: u64, seconds: u64) -> LimitRequest<'static> {
     let quota = Quota::new(1, Duration::from_secs(seconds), 10).expect("valid");
     LimitRequest::new(
@@ -25,10 +25,10 @@ fn request(limit: u64, seconds: u64) -> LimitRequest<'static> {
     )
 }
 
-/// The rejection of requests by empty buckets.
+/// Returns the rejection of requests whose buckets are empty.
 fn reject(requests: &[LimitRequest<'_>]) -> Acquired {
     let empty = |request: &LimitRequest<'_>| BucketState::Ahead(request.quota.window());
-    Acquired::of(requests, &requests.iter().map(empty).collect::<Vec<_>>())
+    Acquired::decide(requests, &requests.iter().map(empty).collect::<Vec<_>>())
 }
 
 fn cache_of(requests: &[LimitRequest<'_>]) -> RejectionCache {
@@ -110,7 +110,7 @@ fn b14_an_admission_is_not_cached() {
     let cache = RejectionCache::new();
     cache.insert(
         &requests,
-        &Acquired::of(&requests, &[BucketState::Ahead(0)]),
+        &Acquired::decide(&requests, &[BucketState::Ahead(0)]),
         START,
         START,
     );
@@ -136,7 +136,7 @@ fn b14_a_shadow_limit_neither_rejects_nor_prolongs_a_rejection() {
     assert_eq!(
         cache.find(&requests, millis(250)),
         None,
-        "the wait of the enforced limit"
+        "the wait of the enforced limit has passed"
     );
     let only_shadow = [shadow];
     let cache = cache_of(&only_shadow);
@@ -144,7 +144,7 @@ fn b14_a_shadow_limit_neither_rejects_nor_prolongs_a_rejection() {
 }
 
 #[test]
-fn b14_a_slow_answer_neither_prolongs_a_rejection_nor_shortens_its_wait() {
+fn b14_a_slow_reply_neither_prolongs_a_rejection_nor_shortens_its_wait() {
     let requests = [request(1, 1)];
     let cache = RejectionCache::new();
     cache.insert(&requests, &reject(&requests), START, millis(200));
@@ -152,12 +152,12 @@ fn b14_a_slow_answer_neither_prolongs_a_rejection_nor_shortens_its_wait() {
     assert_eq!(
         found.statuses[0].wait,
         Some(Duration::from_millis(700)),
-        "counted from the answer"
+        "the wait counts from the reply"
     );
     assert_eq!(
         cache.find(&requests, millis(1000)),
         None,
-        "counted from the call"
+        "the expiry counts from the call"
     );
 }
 
@@ -171,16 +171,21 @@ fn b14_a_request_that_can_wait_longer_is_not_rejected() {
             ..request(1, 1)
         }]
     };
-    let decide =
-        |requests: &[LimitRequest<'_>]| Acquired::of(requests, &[BucketState::Ahead(5_000_000)]);
+    let decide = |requests: &[LimitRequest<'_>]| {
+        Acquired::decide(requests, &[BucketState::Ahead(5_000_000)])
+    };
     assert!(!decide(&waiting(3)).admitted && decide(&waiting(6)).admitted);
     let cache = RejectionCache::new();
     cache.insert(&waiting(3), &decide(&waiting(3)), START, START);
-    assert_eq!(cache.find(&waiting(6), START), None, "the store admits it");
+    assert_eq!(
+        cache.find(&waiting(6), START),
+        None,
+        "the store admits the request"
+    );
     assert_eq!(
         cache.find(&waiting(5), START),
         None,
-        "its turn comes just in time"
+        "the turn of the request comes just in time"
     );
     for seconds in [0, 3, 4] {
         assert!(
@@ -235,7 +240,7 @@ fn b14_the_rejection_that_expires_first_is_dropped() {
     assert_eq!(found.count(), 200);
 }
 
-/// A quota of each kind.
+/// Generates quotas of all four algorithms.
 fn quota() -> impl Strategy<Value = Quota> {
     let kinds = [
         |permits| Quota::new(permits, SECOND, BURST),
@@ -270,7 +275,7 @@ proptest! {
         clock.advance(Duration::from_micros(elapsed));
         let then = take(cost).statuses[0];
         if now.wait.is_some() && then.wait.is_some() {
-            let aged = after(now, quota, Duration::from_micros(elapsed));
+            let aged = status_after(now, quota, Duration::from_micros(elapsed));
             // The cache does not know which tokens have left a log.
             let remaining = if quota.algorithm() == Algorithm::SlidingWindow { aged.remaining } else { then.remaining };
             prop_assert!(aged.remaining <= then.remaining);
@@ -281,7 +286,7 @@ proptest! {
     /// A cached rejection applies only while the store would reject the request, for a second at
     /// most, and its wait is never too short. The duration of the call does not matter.
     #[test]
-    fn b14_no_request_is_rejected_that_the_store_would_admit(
+    fn b14_the_cache_rejects_no_request_that_the_store_would_admit(
         quota in quota(),
         used in 1_u64..=BURST,
         cost in 1_u64..=BURST,

@@ -1,5 +1,5 @@
-//! The hops of one call in a cluster: first to the node that should own the slot, then wherever
-//! nodes redirect the call.
+//! The hops of one call in a cluster. The first hop goes to the node that should own the slot. The
+//! next hops follow the redirects of nodes.
 
 use core::time::Duration;
 
@@ -20,8 +20,8 @@ pub(in crate::store::redis) struct ClusterCall<'a> {
     when_disconnected: WhenDisconnected,
     next_node: NextNode,
     redirects: u32,
-    /// `true` if a connection was lost with the call on it. The call may have been done, and is
-    /// repeated once.
+    /// `true` if the next lost connection ends the call: the call was already repeated once, or it
+    /// must not be repeated.
     was_lost: bool,
 }
 
@@ -49,23 +49,23 @@ enum NextNode {
 enum NextStep {
     /// The call has failed. The slot map is refreshed if `refresh_map` is set.
     Fail { refresh_map: bool },
-    /// The call goes to another node at once.
+    /// The call goes to another node immediately.
     Redirect(NextNode),
     /// The slot is migrating. The call is repeated after a short pause.
     RetrySoon,
-    /// The node cannot serve the call. Another node may have replaced it.
+    /// The node cannot execute the call. Another node may have replaced it.
     Unavailable,
     /// The connection is lost, and the call may have been done.
     Lost,
 }
 
-/// The number of redirects after which a call pauses: the nodes disagree, and need a moment to
+/// After this number of redirects a call pauses, because the nodes disagree and need a moment to
 /// agree.
 const MAX_REDIRECTS: u32 = 5;
 /// The pause before a call on a migrating slot is repeated.
 const MIGRATION_PAUSE: Duration = Duration::from_millis(5);
-/// The time to the deadline below which a call is not repeated. A repeated call that misses its
-/// deadline has an unknown effect, but a call that ends here is known to have no effect.
+/// If less time than this is left before the deadline, a call is not repeated. A repeated call that
+/// misses its deadline has an unknown effect, but a call that ends here is known to have no effect.
 const MIN_TIME_LEFT: Duration = Duration::from_millis(100);
 
 impl Hop {
@@ -103,8 +103,8 @@ impl<'a> ClusterCall<'a> {
         }
     }
 
-    /// Makes the call fail instead of repeating it when a connection is lost, for a call that must
-    /// not be done twice.
+    /// Makes the call fail if a connection is lost, instead of repeating it. Use it for a call that
+    /// must not be done twice.
     pub(in crate::store::redis) const fn once(mut self) -> Self {
         self.was_lost = true;
         self
@@ -151,7 +151,8 @@ impl<'a> ClusterCall<'a> {
             NextStep::RetrySoon => self.pause(MIGRATION_PAUSE).await && self.has_time_left(),
             NextStep::Unavailable => self.wait_for_replacement(&hop.address).await,
             NextStep::Lost if self.was_lost => false,
-            // The call may have been done, so its repetition waits as long as the deadline allows.
+            // The call may have been done. Only a repeated call can find out, so it waits for a
+            // connection until the deadline.
             NextStep::Lost => {
                 (self.was_lost, self.when_disconnected) =
                     (true, WhenDisconnected::WaitUntilDeadline);
@@ -175,7 +176,7 @@ impl<'a> ClusterCall<'a> {
         }
     }
 
-    /// Returns the owner of the slot. Refreshes the slot map if it names no owner.
+    /// Returns the owner of the slot. If the slot map has no owner for the slot, refreshes the map.
     async fn wait_for_owner(&mut self) -> Result<Address, Failure> {
         loop {
             if let Some(owner) = self.cluster.owner(self.slot) {
@@ -185,7 +186,7 @@ impl<'a> ClusterCall<'a> {
             {
                 Ok(Ok(())) => String::from("no node of the cluster owns the slot"),
                 Ok(Err(reason)) => reason.to_string(),
-                Err(_) => String::from("no slot map of the cluster before the deadline"),
+                Err(_) => String::from("the cluster did not send its slot map before the deadline"),
             };
             let gives_up = self.cluster.owner(self.slot).is_none()
                 && self.when_disconnected == WhenDisconnected::Fail;
@@ -208,8 +209,8 @@ impl<'a> ClusterCall<'a> {
 
     /// Refreshes the slot map and returns `true` if the call should be repeated.
     ///
-    /// A call that fails when disconnected is repeated only if another node owns the slot already.
-    /// Other calls wait for a new owner until the deadline.
+    /// A call with [`WhenDisconnected::Fail`] is repeated only if another node already owns the
+    /// slot. Other calls wait for a new owner until the deadline.
     async fn wait_for_replacement(&mut self, failed: &Address) -> bool {
         let refreshed = tokio::time::timeout_at(self.deadline, self.cluster.refresh()).await;
         let replaced = self
@@ -233,7 +234,8 @@ impl<'a> ClusterCall<'a> {
         self.deadline.saturating_duration_since(Instant::now()) >= MIN_TIME_LEFT
     }
 
-    /// Waits. Returns `false` if the deadline comes first.
+    /// Waits for `pause`, but not longer than until the deadline. Returns `false` if the deadline
+    /// has come.
     async fn pause(&self, pause: Duration) -> bool {
         let until = Instant::now() + pause;
         sleep_until(until.min(self.deadline)).await;
@@ -247,7 +249,7 @@ fn next_step(failure: &Failure, node: &Address) -> NextStep {
         Failure::Refused(error) => error,
         Failure::NotSent(_) => return NextStep::Unavailable,
         Failure::Lost(_) => return NextStep::Lost,
-        // A repetition would miss the deadline, too. The refresh is for the next calls.
+        // A repeated call would also miss the deadline. The map is refreshed for the next calls.
         Failure::TimedOut(_) => return NextStep::Fail { refresh_map: true },
     };
     let ErrorKind::Server(kind) = error.kind() else {
@@ -321,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_cannot_serve_may_have_been_replaced() {
+    fn each_kind_of_failure_has_its_next_step() {
         for error in [
             "CLUSTERDOWN The cluster is down",
             "LOADING Redis is loading",

@@ -30,7 +30,7 @@ use super::hash_slot::HashSlot;
 use super::link::{Failure, Server, WhenDisconnected};
 use super::url::{Address, ListUrl, Login};
 
-/// The nodes in the URL of a cluster, which are asked for the map first, and the login for all
+/// The nodes in the URL of a cluster, and the login for all nodes. The first map is read from these
 /// nodes.
 #[derive(Debug)]
 pub(super) struct SeedNodes {
@@ -73,17 +73,17 @@ pub(super) const FORM: &str = "redis+cluster://[[user]:password@]host[:port][,ho
 const SLOTS_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time that other nodes have to return a newer map after the first one has replied.
 const OTHER_NODES_TIMEOUT: Duration = Duration::from_millis(50);
-/// The number of nodes that are asked for the map, which bounds the load of a refresh in a large
+/// The number of nodes that are asked for the map. It limits the load of a refresh in a large
 /// cluster.
 const MAX_NODES_ASKED: usize = 8;
-/// The age below which the map is not refreshed again, so that many failing calls cause few
+/// A map that is younger than this is not refreshed again, so that many failing calls cause few
 /// refreshes.
 const MIN_REFRESH_INTERVAL: Duration = Duration::from_millis(50);
 /// The pause before a call that waits for the cluster is repeated.
 const RETRY_PAUSE: Duration = Duration::from_millis(25);
 
 impl SeedNodes {
-    /// Creates the seed nodes that a URL names. An error describes the defect of the URL.
+    /// Creates the seed nodes that a URL names. The error says what is wrong with the URL.
     pub(super) fn new(url: ListUrl) -> Result<Self, String> {
         if !url.query.is_empty() {
             return Err(String::from("the URL of a cluster has no parameters"));
@@ -110,7 +110,7 @@ impl Cluster {
         }
     }
 
-    /// Returns the same cluster with connections of its own.
+    /// Returns the same cluster with its own connections.
     pub(super) fn with_own_connections(&self) -> Self {
         let ClusterState {
             seed_nodes,
@@ -200,8 +200,8 @@ impl Cluster {
 
     /// Begins a refresh, or joins the running one.
     ///
-    /// The refresh runs in a task of its own. A caller whose deadline passes does not cancel it,
-    /// and it runs even if no caller waits for it.
+    /// The refresh runs in its own task. A caller whose deadline passes does not cancel the
+    /// refresh, and the refresh runs even if no caller waits for it.
     fn begin_refresh(&self) -> Refresh {
         let mut topology = self.inner.topology();
         if let Some(refresh) = &topology.refresh {
@@ -274,8 +274,8 @@ impl ClusterState {
         }
     }
 
-    /// Returns the newest map of these nodes. After the first reply the other nodes have only a
-    /// short time, so that a node that hangs does not delay the refresh.
+    /// Returns the newest map of these nodes. After the first reply, the other nodes have only a
+    /// short time to reply, so that a node that hangs does not delay the refresh.
     async fn newest_map(&self, nodes: &[Address]) -> Result<SlotMap, String> {
         let mut replies: FuturesUnordered<_> = nodes.iter().map(|node| self.ask(node)).collect();
         let (mut newest, mut reason): (Option<(NodeView, SlotMap)>, _) =

@@ -15,11 +15,12 @@ pub(super) struct SlotMap {
     replicas: Vec<Address>,
 }
 
-/// A node's view of its cluster. The greatest of several views is the newest.
+/// A node's view of its cluster. Among the views of working nodes, the view with the highest epoch
+/// is the greatest. The view of an isolated node is less than all of these.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct NodeView {
-    // The order of the fields matters: the view of an isolated node is less than any other,
-    // whatever its epoch.
+    // The order of the fields matters. `is_ok` is first, so that the view of an isolated node is
+    // less than the view of a working node, even with a higher epoch.
     /// `true` if the node considers the cluster working. An isolated node does not.
     is_ok: bool,
     /// The configuration epoch, which grows with each fail-over.
@@ -117,7 +118,7 @@ fn parse_slot(value: &Value) -> Option<u16> {
 
 /// Parses the address that a node announces; `None` if its host is unknown (`?`). An empty host
 /// means the host of the node that replied.
-fn parse_node(value: &Value, replying: &Address) -> Option<Address> {
+fn parse_node(value: &Value, replying_node: &Address) -> Option<Address> {
     let [host, port, ..] = array(value)? else {
         return None;
     };
@@ -130,7 +131,7 @@ fn parse_node(value: &Value, replying: &Address) -> Option<Address> {
     match host.as_str() {
         "?" => None,
         "" => Some(Address {
-            host: replying.host.clone(),
+            host: replying_node.host.clone(),
             port,
         }),
         _ => Some(Address { host, port }),
