@@ -22,6 +22,15 @@ pub(crate) fn variable(name: &str) -> Result<Option<String>, StartError> {
     }
 }
 
+/// Reads a whole number from 1 to 4,294,967,295.
+pub(crate) fn number(name: &str, default: u32) -> Result<u32, StartError> {
+    let Some(value) = variable(name)? else {
+        return Ok(default);
+    };
+    let number = value.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| StartError::variable(name, &value, "expected a whole number from 1"))
+}
+
 /// Reads a duration such as `300ms`, `30s`, `15min` or `24h`, of at least `min` and at most seven
 /// days.
 pub(crate) fn duration(

@@ -289,7 +289,7 @@ async fn numbers_of_40_digits_are_rejected() {
     );
     post(&service, r#"{"name":"x","count":1e999}"#)
         .await
-        .problem(400, "MALFORMED_JSON");
+        .problem(422, "VALIDATION_FAILED");
 }
 
 #[tokio::test]

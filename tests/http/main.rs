@@ -25,5 +25,6 @@ mod redis;
 mod router;
 mod shutdown;
 mod start;
+mod unread;
 mod valid;
 mod version;

@@ -19,6 +19,7 @@ use crate::policies::rate_limit::{
     AuthFailures, EndpointLimits, Instances, LimitClient, Limits, MaxCosts, Overrides,
 };
 use crate::policies::version::{self, Route};
+use crate::request::BodyPace;
 use crate::secret::Secret;
 use crate::settings;
 use crate::spec::{EndpointSpec, Method};
@@ -84,6 +85,7 @@ pub(super) struct Settings {
     max_handler_duration: Duration,
     overrides: Overrides,
     pub(super) instances: Instances,
+    pub(super) body_pace: BodyPace,
     proxies: TrustedProxies,
 }
 
@@ -92,6 +94,9 @@ impl Settings {
         self.facets.records
     }
 }
+
+/// The shortest silence of a client that a setting can declare.
+const MIN_BODY_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The shortest lease. A lease is renewed after each third of its length. With less than 100 ms
 /// between two renewals, a lease could lapse because of one slow call to the store.
@@ -188,6 +193,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         }
         let max_handler_duration = errors.collect(self.max_handler_duration_setting());
         let overrides = errors.collect(Overrides::from_env(self.routes.specs()));
+        let body_pace = errors.collect(self.body_pace_setting());
         let instances = errors.collect(
             self.instances
                 .map_or_else(Instances::from_env, Instances::new),
@@ -215,6 +221,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             max_handler_duration: max_handler_duration?,
             overrides: overrides?,
             instances: instances?,
+            body_pace: body_pace?,
             proxies: proxies?,
         })
     }
@@ -256,6 +263,27 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
                 MIN_LEASE,
             ),
         }
+    }
+
+    fn body_pace_setting(&self) -> Result<BodyPace, StartError> {
+        let silence = match self.body_timeout {
+            Some(silence) if silence < MIN_BODY_TIMEOUT => {
+                return Err(StartError::new(format!(
+                    "Api::body_timeout({silence:?}): expected at least {MIN_BODY_TIMEOUT:?}"
+                )));
+            }
+            Some(silence) => silence,
+            None => settings::duration(
+                "APLOMB_BODY_TIMEOUT",
+                BodyPace::DEFAULT.silence,
+                MIN_BODY_TIMEOUT,
+            )?,
+        };
+        let min_rate = match self.body_min_rate {
+            Some(min_rate) => min_rate,
+            None => settings::number("APLOMB_BODY_MIN_RATE", BodyPace::DEFAULT.min_rate)?,
+        };
+        Ok(BodyPace { silence, min_rate })
     }
 
     fn assemble(self, settings: &Settings, state: S, errors: &mut StartErrors) -> Router {
@@ -360,6 +388,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             admission: settings.facets.admission.clone(),
             tracker: self.tracker.clone(),
             problem_base: self.problem_base_or_default(),
+            body_pace: settings.body_pace,
         }
     }
 

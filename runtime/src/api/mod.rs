@@ -43,6 +43,8 @@ use crate::store::Store;
 /// | `APLOMB_ENCRYPTION_KEYS` | keys that encrypt stored responses: `<id>:<base64 of 32 bytes>[,…]`; see [`encryption_keys`](Self::encryption_keys) | responses are stored unencrypted |
 /// | `APLOMB_LEASE` | the time that a crashed process blocks an idempotency key, at least 300 ms | `30s` |
 /// | `APLOMB_MAX_HANDLER_DURATION` | the time after which a hung handler counts as crashed, at least 300 ms | `15min` |
+/// | `APLOMB_BODY_TIMEOUT` | the longest silence of a client that sends a body, at least 100 ms | `5s` |
+/// | `APLOMB_BODY_MIN_RATE` | the fewest bytes per second of a body, on average after its first ten seconds | `512` |
 /// | `APLOMB_INSTANCES` | the number of instances that share the limits, needed [while the store is down](crate::policies::rate_limit#while-the-store-is-slow-or-down) | `1` |
 /// | `APLOMB_LIMITS` | the rates of [named limits](crate::policies::rate_limit#changed-by-operators), such as `payments=1000/min,login=5/min:burst=20` | as declared |
 /// | `APLOMB_TRUSTED_PROXIES` | addresses and networks of the proxies that are trusted to name [their clients](crate::policies::rate_limit#clients-behind-proxies), such as `10.0.0.0/8,2001:db8::7` | none |
@@ -63,6 +65,8 @@ pub struct Api<S> {
     lease: Option<Duration>,
     max_handler_duration: Option<Duration>,
     instances: Option<u32>,
+    body_timeout: Option<Duration>,
+    body_min_rate: Option<u32>,
     trusted_proxies: Option<String>,
     forwarded_field: Option<ForwardedField>,
     deprecation_info: Option<String>,
@@ -114,6 +118,8 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             lease: None,
             max_handler_duration: None,
             instances: None,
+            body_timeout: None,
+            body_min_rate: None,
             trusted_proxies: None,
             forwarded_field: None,
             deprecation_info: None,
@@ -232,6 +238,23 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     #[must_use]
     pub fn max_handler_duration(mut self, max_handler_duration: Duration) -> Self {
         self.max_handler_duration = Some(max_handler_duration);
+        self
+    }
+
+    /// Sets the longest silence of a client that sends a body, instead of `APLOMB_BODY_TIMEOUT`; at
+    /// least 100 ms. After it, the request gets 408 `REQUEST_TIMEOUT`.
+    #[must_use]
+    pub fn body_timeout(mut self, timeout: Duration) -> Self {
+        self.body_timeout = Some(timeout);
+        self
+    }
+
+    /// Sets the fewest bytes per second of a body, instead of `APLOMB_BODY_MIN_RATE`. It is an average
+    /// over the time that the service waits for the client, after the first ten seconds. A slower
+    /// request gets 408 `REQUEST_TIMEOUT`.
+    #[must_use]
+    pub fn body_min_rate(mut self, bytes_per_second: u32) -> Self {
+        self.body_min_rate = Some(bytes_per_second.max(1));
         self
     }
 

@@ -127,13 +127,18 @@ fn parse_problem<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -
     }
     match serde_json::from_slice::<Value>(bytes) {
         Ok(document) => wrong_shape::<T>(bytes, &document, error),
-        // The number is valid JSON, but no `Value` can store it.
-        Err(range) if range.to_string().starts_with("number out of range") => {
-            wrong_shape::<T>(bytes, &Value::Null, error)
-        }
+        // Large numbers and deep nesting are valid JSON, but no `Value` can store them.
+        Err(too_large) if is_too_large(&too_large) => wrong_shape::<T>(bytes, &Value::Null, error),
         // Escapes of half a character are valid syntax, but not text (RFC 8259 §8.2).
         Err(error) => malformed_json(&error),
     }
+}
+
+fn is_too_large(error: &serde_json::Error) -> bool {
+    let message = error.to_string();
+    ["number out of range", "recursion limit exceeded"]
+        .iter()
+        .any(|reason| message.starts_with(reason))
 }
 
 fn malformed_json(error: &serde_json::Error) -> Problem {

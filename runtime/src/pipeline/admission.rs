@@ -7,13 +7,14 @@ use super::mount::Mount;
 use crate::policies::idempotency::{ActiveRun, BeginOutcome, EndpointRuns, PendingRun};
 use crate::policies::rate_limit::{LimitResponseWriter, QueueDelay};
 use crate::problem::Problem;
-use crate::request::{EndpointResponse, IncomingRequest, RequestInfo, RequestState};
+use crate::request::{BodyPace, EndpointResponse, IncomingRequest, RequestInfo, RequestState};
 use crate::store::{Admission as StoreAdmission, AdmissionStore, StoreError};
 
 /// The admission to one mounted endpoint.
 #[derive(Debug)]
 pub(super) struct Admission {
     body_limit: u64,
+    body_pace: BodyPace,
     runs: Option<Arc<EndpointRuns>>,
     /// A store that checks the limits and begins the record in one call. `None` if the endpoint
     /// does not have both limits and keys, or if no store can do both.
@@ -36,6 +37,7 @@ impl Admission {
             .filter(|_| limits.is_some() && runs.is_some());
         mount.uses_store().then(|| Self {
             body_limit: *body_limit,
+            body_pace: shared.body_pace,
             runs: runs.clone(),
             store,
         })
@@ -76,7 +78,9 @@ impl Admission {
             if let Some(limits) = &limits {
                 acquired = Some(limits.acquire(&state.info).await?);
             }
-            request.read(self.body_limit, &state.body).await?;
+            request
+                .read(self.body_limit, self.body_pace, &state.body)
+                .await?;
         }
         let run = runs.pending(
             key,

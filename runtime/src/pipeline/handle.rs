@@ -6,7 +6,7 @@
 //! begins with the stage that waits.
 
 use core::pin::{Pin, pin};
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 use std::sync::Arc;
 
 use axum::extract::Request;
@@ -43,7 +43,20 @@ impl Future for Handling {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response> {
         match &mut *self {
-            Self::Running(running) => running.poll(context),
+            Self::Running(running) => {
+                let response = ready!(running.poll(context));
+                let Some(unread) = running.state.body.take_unread() else {
+                    return Poll::Ready(response);
+                };
+                // An extractor or the handler has left a part of the body.
+                let mut draining: BoxFuture<'static, Response> = Box::pin(async move {
+                    unread.drain().await;
+                    response
+                });
+                let polled = draining.as_mut().poll(context);
+                *self = Self::Waiting(draining);
+                polled
+            }
             Self::Waiting(waiting) => waiting.as_mut().poll(context),
             Self::Dropped => Poll::Pending,
         }
@@ -200,7 +213,8 @@ async fn continue_handling(
         body.explain_failure(&mut outcome);
         outcome
     };
-    if let Some(unread) = unread {
+    // The pipeline did not read the body, or the handler has left a part of it.
+    if let Some(unread) = unread.or_else(|| state.body.take_unread()) {
         unread.drain().await;
     }
     finalize(&endpoint, &state, &mut outcome);
@@ -326,7 +340,11 @@ fn call_handler(
     }
     (
         prefix,
-        (endpoint.handler)(request.for_extractors(endpoint.mount.body_limit, body)),
+        (endpoint.handler)(request.for_extractors(
+            endpoint.mount.body_limit,
+            endpoint.mount.shared.body_pace,
+            body,
+        )),
     )
 }
 

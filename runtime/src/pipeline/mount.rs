@@ -14,7 +14,7 @@ use crate::policies::deprecation::Deprecation;
 use crate::policies::idempotency::EndpointRuns;
 use crate::policies::paginate::Cursors;
 use crate::policies::rate_limit::{AuthFailures, EndpointLimits};
-use crate::request::{Incoming, ResponseFuture, Stage};
+use crate::request::{BodyPace, Incoming, ResponseFuture, Stage};
 use crate::spec::EndpointSpec;
 use crate::store::AdmissionStore;
 
@@ -33,6 +33,7 @@ pub(crate) struct Shared {
     /// Counts the runs that must end before the process ends.
     pub(crate) tracker: TaskTracker,
     pub(crate) problem_base: String,
+    pub(crate) body_pace: BodyPace,
 }
 
 /// The inputs from which the policies of an endpoint under one route are made.

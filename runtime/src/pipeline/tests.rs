@@ -21,7 +21,7 @@ use crate::policies::rate_limit::{
 };
 use crate::problem::{EndpointResponse, ResponseOrigin};
 use crate::request::{
-    IncomingRequest, RequestInfo, RequestState, ResponseWriter, Stage, StageResult,
+    BodyPace, IncomingRequest, RequestInfo, RequestState, ResponseWriter, Stage, StageResult,
 };
 use crate::spec::{EndpointSpec, Method};
 use crate::store::{MemoryLimits, MemoryRecords};
@@ -44,6 +44,7 @@ fn mount(spec: &'static EndpointSpec, auth: Option<Arc<dyn Authenticator>>) -> M
         admission: None,
         tracker: TaskTracker::new(),
         problem_base: problem::TYPE_BASE.to_owned(),
+        body_pace: BodyPace::DEFAULT,
     };
     Mount {
         spec,

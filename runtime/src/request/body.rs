@@ -3,22 +3,19 @@
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::{LengthLimitError, Limited};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
+use super::incoming::UnreadBody;
+use super::pace::{BodyPace, Pacer};
 use super::read::{Stalled, incomplete};
 use crate::problem::{EndpointResponse, Problem, ResponseOrigin, registry};
-
-/// The time in which a small body, or the next part of a larger body, must arrive. Five seconds are
-/// enough after the loss of a few packets, and a client that sends nothing does not occupy a
-/// request for long.
-pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Refuses a body whose announced length is over the limit.
 pub(crate) fn check_length(body: &Body, limit: u64) -> Result<(), Problem> {
@@ -38,13 +35,20 @@ pub(crate) fn too_large(limit: u64) -> Problem {
 /// The progress of reading a body. The pipeline needs it, because an extractor may not report why
 /// it could not read the body. `None` for a request without a body.
 #[derive(Debug, Clone)]
-pub(crate) struct BodyReadState(Option<Arc<AtomicU8>>);
+pub(crate) struct BodyReadState(Option<Arc<Progress>>);
+
+#[derive(Debug)]
+struct Progress {
+    state: AtomicU8,
+    /// The rest of a body that an extractor or the handler did not read to its end.
+    unread: Mutex<Option<UnreadBody>>,
+}
 
 /// Reading has not begun, pauses between two reads, or has finished.
 const READING: u8 = 0;
 /// A read waits for the client.
 const WAITING: u8 = 1;
-/// A read failed, because the client sent nothing for [`READ_DEADLINE`].
+/// A read failed, because the client was too slow.
 const STALLED: u8 = 2;
 /// A read failed, because the body is over its limit.
 const TOO_LARGE: u8 = 3;
@@ -54,7 +58,12 @@ const BROKEN: u8 = 4;
 impl BodyReadState {
     /// Returns the state of a body that has not been read. An empty body needs no allocation.
     pub(crate) fn new(has_body: bool) -> Self {
-        Self(has_body.then(|| Arc::new(AtomicU8::new(READING))))
+        Self(has_body.then(|| {
+            Arc::new(Progress {
+                state: AtomicU8::new(READING),
+                unread: Mutex::new(None),
+            })
+        }))
     }
 
     /// Sets the state to `WAITING` while a future reads the body. If the future is dropped, the
@@ -98,32 +107,101 @@ impl BodyReadState {
     fn get(&self) -> u8 {
         self.0
             .as_ref()
-            .map_or(READING, |state| state.load(Ordering::SeqCst))
+            .map_or(READING, |progress| progress.state.load(Ordering::SeqCst))
     }
 
     fn set(&self, value: u8) {
-        if let Some(state) = &self.0 {
-            state.store(value, Ordering::SeqCst);
+        if let Some(progress) = &self.0 {
+            progress.state.store(value, Ordering::SeqCst);
+        }
+    }
+
+    /// Takes the rest of a body that nobody reads any more, unless the client is too slow or gone.
+    pub(crate) fn take_unread(&self) -> Option<UnreadBody> {
+        let progress = self.0.as_ref()?;
+        if matches!(self.get(), STALLED | BROKEN) {
+            return None;
+        }
+        let mut unread = progress
+            .unread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        unread.take()
+    }
+
+    fn give_back(&self, body: UnreadBody) {
+        if let Some(progress) = &self.0 {
+            let mut unread = progress
+                .unread
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            *unread = Some(body);
         }
     }
 }
 
-/// A body that fails if it grows over its limit, or if the client sends nothing for
-/// [`READ_DEADLINE`].
+/// A body that fails if it grows over its limit, or if the client is too slow.
 pub(crate) struct LimitedBody {
-    body: Limited<Body>,
+    body: Limited<ReturnedBody>,
     state: BodyReadState,
-    timer: Option<Pin<Box<Sleep>>>,
+    pacer: Pacer,
+    timer: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 impl LimitedBody {
-    pub(crate) fn new(body: Body, limit: u64, state: BodyReadState) -> Self {
+    pub(crate) fn new(body: UnreadBody, limit: u64, state: BodyReadState, pace: BodyPace) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let body = ReturnedBody {
+            body: Some(body),
+            state: state.clone(),
+        };
         Self {
             body: Limited::new(body, limit),
             state,
+            pacer: Pacer::new(pace),
             timer: None,
         }
+    }
+}
+
+/// A body that is given back when it is dropped before its end. The pipeline then reads the rest: a
+/// connection with an unread body cannot be reused, and closing it may reset it before the client has
+/// read the response.
+struct ReturnedBody {
+    body: Option<UnreadBody>,
+    state: BodyReadState,
+}
+
+impl Drop for ReturnedBody {
+    fn drop(&mut self) {
+        if let Some(body) = self.body.take().filter(|body| !body.is_end()) {
+            self.state.give_back(body);
+        }
+    }
+}
+
+impl HttpBody for ReturnedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match &mut self.body {
+            Some(body) => body.poll_frame(context),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(UnreadBody::is_end)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body
+            .as_ref()
+            .map_or_else(SizeHint::default, UnreadBody::size_hint)
     }
 }
 
@@ -149,9 +227,15 @@ impl HttpBody for LimitedBody {
         match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Pending => self.wait(context),
             Poll::Ready(polled) => {
-                // The next wait starts a new timer. A handler that pauses between two reads does
-                // not use up the client's time.
-                self.timer = None;
+                let waited = self
+                    .timer
+                    .take()
+                    .map_or(Duration::ZERO, |(begun, _)| begun.elapsed());
+                let data = polled
+                    .as_ref()
+                    .and_then(|frame| frame.as_ref().ok()?.data_ref());
+                let bytes = data.map_or(0, Bytes::len);
+                self.pacer.add(bytes, waited);
                 self.state.set(match &polled {
                     Some(Err(error)) if error.is::<LengthLimitError>() => TOO_LARGE,
                     Some(Err(_)) => BROKEN,
@@ -177,9 +261,10 @@ impl LimitedBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
         self.state.set(WAITING);
-        let timer = self
+        let patience = self.pacer.patience();
+        let (_, timer) = self
             .timer
-            .get_or_insert_with(|| Box::pin(sleep(READ_DEADLINE)));
+            .get_or_insert_with(|| (Instant::now(), Box::pin(sleep(patience))));
         timer.as_mut().poll(context).map(|()| {
             self.state.set(STALLED);
             Some(Err(Stalled.into()))
@@ -195,7 +280,9 @@ mod tests {
     use super::*;
 
     async fn problem_of(body: Body, limit: u64) -> &'static str {
-        let body = Body::new(LimitedBody::new(body, limit, BodyReadState::new(true)));
+        let (state, pace) = (BodyReadState::new(true), BodyPace::DEFAULT);
+        let body = UnreadBody::new(body, &http::HeaderMap::new(), false);
+        let body = Body::new(LimitedBody::new(body, limit, state, pace));
         read::read(body)
             .await
             .expect_err("a body that cannot be read")

@@ -1,23 +1,26 @@
 //! An incoming request: its head, and its body before and after reading.
 
 use core::mem;
+use core::pin::Pin;
+use core::task::{Context, Poll};
 use core::time::Duration;
 use std::net::IpAddr;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::DefaultBodyLimit;
 use bytes::{Bytes, BytesMut};
-use futures_util::FutureExt;
-use http::Request;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::request::Parts;
+use http::{HeaderMap, Request};
+use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
-use super::body::{self, BodyReadState, LimitedBody, READ_DEADLINE};
+use super::body::{self, BodyReadState, LimitedBody};
+use super::pace::{BodyPace, Pacer};
 use super::read;
 use crate::client::peer;
-use crate::problem::{Problem, registry};
+use crate::problem::Problem;
 
 /// The longest body, in bytes, that is read before the store is called, if its length is known.
 /// Most bodies are shorter. A client over its rate limit cannot make the service read more than
@@ -31,6 +34,9 @@ const MAX_DRAINED: u64 = 16 << 20;
 /// The pause after which draining ends: a client that sends nothing for this time waits for the
 /// response.
 const DRAIN_PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest time of draining.
+const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// The body limit of axum's extractors (`DefaultBodyLimit`).
 const AXUM_LIMIT: u64 = 2 << 20;
@@ -123,12 +129,8 @@ impl IncomingRequest {
     /// Takes out the body that neither the pipeline nor the handler will read.
     pub(crate) fn take_unread(&mut self) -> UnreadBody {
         self.has_body = false;
-        let headers = &self.head().headers;
-        UnreadBody {
-            waits_for_continue: headers.contains_key(EXPECT) && !self.has_begun_reading,
-            has_content_length: headers.contains_key(CONTENT_LENGTH),
-            body: mem::take(&mut self.incoming.body),
-        }
+        let body = mem::take(&mut self.incoming.body);
+        UnreadBody::new(body, &self.head().headers, self.has_begun_reading)
     }
 
     /// Returns `true` if the length of the body is known, and at most [`SMALL_BODY`].
@@ -140,48 +142,54 @@ impl IncomingRequest {
             .is_some_and(|length| length <= SMALL_BODY)
     }
 
-    /// Reads the body, up to `limit` bytes. The rest of a body that is too large can still be
-    /// drained.
-    pub(crate) async fn read(&mut self, limit: u64, state: &BodyReadState) -> Result<(), Problem> {
+    /// Reads the body, up to `limit` bytes, as long as the client keeps the pace. The rest of a body
+    /// that is too large can still be drained.
+    pub(crate) async fn read(
+        &mut self,
+        limit: u64,
+        pace: BodyPace,
+        state: &BodyReadState,
+    ) -> Result<(), Problem> {
         if self.bytes.is_some() {
             return Ok(());
         }
         self.has_begun_reading = true;
-        let bytes = if self.has_small_body() {
-            state.reading(self.read_small()).await?
-        } else {
-            state.reading(self.read_large(limit)).await?
-        };
-        self.bytes = Some(bytes);
+        self.bytes = Some(state.reading(self.read_body(limit, pace)).await?);
         Ok(())
     }
 
-    async fn read_small(&mut self) -> Result<Bytes, Problem> {
-        let mut reading = core::pin::pin!(read::read(&mut self.incoming.body));
-        // A small body has usually arrived with the head. Then it needs no timer.
-        if let Some(read) = (&mut reading).now_or_never() {
-            return read;
-        }
-        timeout(READ_DEADLINE, reading)
-            .await
-            .unwrap_or_else(|_| Err(Problem::new(&registry::REQUEST_TIMEOUT)))
-    }
-
-    async fn read_large(&mut self, limit: u64) -> Result<Bytes, Problem> {
-        let mut bytes = BytesMut::new();
+    async fn read_body(&mut self, limit: u64, pace: BodyPace) -> Result<Bytes, Problem> {
+        let mut pacer = Pacer::new(pace);
+        let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
         loop {
-            match timeout(READ_DEADLINE, self.incoming.body.frame()).await {
-                Err(_) => return Err(Problem::new(&registry::REQUEST_TIMEOUT)),
-                Ok(None) => return Ok(bytes.freeze()),
-                Ok(Some(Err(error))) => return Err(read::failure(&error)),
-                Ok(Some(Ok(frame))) => {
-                    bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+            let frame = pacer.wait(self.incoming.body.frame()).await?;
+            let Some(frame) = frame else { break };
+            // Trailers are ignored.
+            let Ok(data) = frame.map_err(|error| read::failure(&error))?.into_data() else {
+                continue;
+            };
+            pacer.add(data.len(), Duration::ZERO);
+            // Most bodies arrive in one part, which is not copied.
+            if first.is_empty() {
+                first = data;
+            } else {
+                if rest.is_empty() {
+                    rest.extend_from_slice(&first);
                 }
+                rest.extend_from_slice(&data);
             }
-            if bytes.len() as u64 > limit {
+            if first.len().max(rest.len()) as u64 > limit {
                 return Err(body::too_large(limit));
             }
+            if self.incoming.body.is_end_stream() {
+                break;
+            }
         }
+        Ok(if rest.is_empty() {
+            first
+        } else {
+            rest.freeze()
+        })
     }
 
     /// Returns the body that was read, or an empty body if there is none.
@@ -196,13 +204,20 @@ impl IncomingRequest {
 
     /// Returns the request for the extractors. Reading its body fails after `limit` bytes.
     #[inline]
-    pub(crate) fn for_extractors(&mut self, limit: u64, state: &BodyReadState) -> &mut Incoming {
-        let Incoming { head, body } = &mut self.incoming;
+    pub(crate) fn for_extractors(
+        &mut self,
+        limit: u64,
+        pace: BodyPace,
+        state: &BodyReadState,
+    ) -> &mut Incoming {
         if let Some(bytes) = self.bytes.take() {
-            *body = Body::from(bytes);
+            self.incoming.body = Body::from(bytes);
         } else if self.has_body {
-            *body = Body::new(LimitedBody::new(mem::take(body), limit, state.clone()));
+            let unread = self.take_unread();
+            let limited = LimitedBody::new(unread, limit, state.clone(), pace);
+            self.incoming.body = Body::new(limited);
         }
+        let Incoming { head, .. } = &mut self.incoming;
         // Otherwise axum's extractors would refuse a body that the endpoint allows.
         if limit > AXUM_LIMIT {
             *head = head.take().map(without_axum_limit);
@@ -217,7 +232,8 @@ fn without_axum_limit(head: Parts) -> Parts {
     request.into_parts().0
 }
 
-/// A body that neither the pipeline nor the handler will read.
+/// A body that has not been read to its end.
+#[derive(Debug)]
 pub(crate) struct UnreadBody {
     body: Body,
     /// Set if the client waits for `100 Continue`, and so has sent no body.
@@ -226,6 +242,31 @@ pub(crate) struct UnreadBody {
 }
 
 impl UnreadBody {
+    pub(crate) fn new(body: Body, headers: &HeaderMap, has_begun_reading: bool) -> Self {
+        Self {
+            body,
+            waits_for_continue: headers.contains_key(EXPECT) && !has_begun_reading,
+            has_content_length: headers.contains_key(CONTENT_LENGTH),
+        }
+    }
+
+    pub(crate) fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        // hyper now sends `100 Continue`.
+        self.waits_for_continue = false;
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    pub(crate) fn is_end(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+
     /// Reads and drops the rest of the body, within bounds. A connection with an unread body cannot
     /// be reused, and closing it may reset it before the client has read the response.
     pub(crate) async fn drain(mut self) {
@@ -234,7 +275,7 @@ impl UnreadBody {
             return;
         }
         // A timeout is ignored: the response is sent now, even if the body is not complete.
-        let _ = timeout(READ_DEADLINE, self.discard()).await;
+        let _ = timeout(DRAIN_TIME, self.discard()).await;
     }
 
     /// Drops the body until its end, a pause, or [`MAX_DRAINED`] bytes.

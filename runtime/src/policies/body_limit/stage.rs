@@ -1,4 +1,4 @@
-use crate::request::{IncomingRequest, RequestState, Stage, StageResult};
+use crate::request::{BodyPace, IncomingRequest, RequestState, Stage, StageResult};
 
 /// A stage that reads a small body before the limits are checked and the record is begun.
 ///
@@ -8,12 +8,17 @@ use crate::request::{IncomingRequest, RequestState, Stage, StageResult};
 #[derive(Debug)]
 pub(crate) struct BodyStage {
     limit: u64,
+    pace: BodyPace,
     reads_body: bool,
 }
 
 impl BodyStage {
-    pub(crate) const fn new(limit: u64, reads_body: bool) -> Self {
-        Self { limit, reads_body }
+    pub(crate) const fn new(limit: u64, pace: BodyPace, reads_body: bool) -> Self {
+        Self {
+            limit,
+            pace,
+            reads_body,
+        }
     }
 }
 
@@ -35,8 +40,8 @@ impl Stage for BodyStage {
             return StageResult::PASS;
         }
         let body = &state.body;
-        StageResult::Waiting(Box::pin(
-            async move { request.read(self.limit, body).await },
-        ))
+        StageResult::Waiting(Box::pin(async move {
+            request.read(self.limit, self.pace, body).await
+        }))
     }
 }

@@ -1,0 +1,148 @@
+//! Bodies that an extractor or the handler leaves unread: the client gets the response, and the
+//! connection stays usable, over HTTP/1.1 and HTTP/2.
+
+use aplomb::prelude::*;
+use aplomb::routes;
+use axum::extract::Request;
+use bytes::Bytes;
+use http::StatusCode;
+use tokio::net::TcpStream;
+
+use crate::app::{App, TestService};
+
+/// Reads a number in the path, and then the body.
+#[endpoint(put = "/numbers/{number}", public, body_limit = "16MiB")]
+async fn number(Path(_): Path<u64>, body: Bytes) -> String {
+    body.len().to_string()
+}
+
+/// Reads JSON of at most a megabyte.
+#[endpoint(put = "/documents", public, body_limit = "1MB")]
+async fn document(Json(document): Json<String>) -> String {
+    document.len().to_string()
+}
+
+/// Reads JSON.
+#[endpoint(put = "/letters", public, body_limit = "16MiB")]
+async fn letter(Json(letter): Json<String>) -> String {
+    letter.len().to_string()
+}
+
+/// Reads nothing of its body.
+#[endpoint(put = "/conflicts", public, body_limit = "16MiB")]
+async fn conflict(_: Request) -> StatusCode {
+    StatusCode::CONFLICT
+}
+
+/// Reads the first part of its body.
+#[endpoint(put = "/parts", public, body_limit = "16MiB")]
+async fn part(request: Request) -> StatusCode {
+    use http_body_util::BodyExt;
+    let mut body = request.into_body();
+    assert!(body.frame().await.is_some_and(|frame| frame.is_ok()));
+    StatusCode::IM_A_TEAPOT
+}
+
+async fn service() -> TestService {
+    TestService::start(routes![number, document, letter, conflict, part]).await
+}
+
+/// Returns the path, the media type and the status of each request with a body of 8 MB.
+const REQUESTS: [(&str, &str, u16); 5] = [
+    ("/numbers/x", "text/plain", 400),
+    ("/documents", "application/json", 413),
+    ("/letters", "text/plain", 415),
+    ("/conflicts", "text/plain", 409),
+    ("/parts", "text/plain", 418),
+];
+
+const SIZE: usize = 8_000_000;
+
+#[tokio::test]
+async fn an_http1_client_gets_the_response_and_can_reuse_the_connection() {
+    let service = service().await;
+    let body = "x".repeat(SIZE);
+    let chunked = format!("{SIZE:x}\r\n{body}\r\n0\r\n\r\n");
+    let mut raw = service.client.raw().await;
+    for (path, media, status) in REQUESTS {
+        for (framing, body) in [
+            (format!("content-length: {SIZE}"), &body),
+            ("transfer-encoding: chunked".to_owned(), &chunked),
+        ] {
+            let head = format!(
+                "PUT {path} HTTP/1.1\r\nhost: x\r\ncontent-type: {media}\r\n{framing}\r\n\r\n"
+            );
+            raw.write(&head).await;
+            raw.write(body).await;
+            let response = raw.response().await;
+            let expected = format!("HTTP/1.1 {status}");
+            assert!(
+                response.starts_with(&expected),
+                "{path} {framing}: {response}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_http2_client_gets_the_response_and_a_stream_that_ends_cleanly() {
+    let service = service().await;
+    for (path, media, status) in REQUESTS {
+        let received = put_over_http2(&service.server.url(""), path, media).await;
+        assert_eq!(received, status, "{path}");
+    }
+}
+
+/// Sends a body of 8 MB over HTTP/2, and returns the status. Fails if the server resets the stream.
+async fn put_over_http2(origin: &str, path: &str, media: &str) -> u16 {
+    let address = origin.strip_prefix("http://").expect("an address");
+    let stream = TcpStream::connect(address).await.expect("a connection");
+    let (mut client, connection) = h2::client::handshake(stream).await.expect("a handshake");
+    let driving = tokio::spawn(connection);
+    let request = http::Request::put(format!("http://x{path}"))
+        .header("content-type", media)
+        .body(())
+        .expect("a request");
+    let (response, mut sending) = client.send_request(request, false).expect("a stream");
+    let mut left = SIZE;
+    while left > 0 {
+        sending.reserve_capacity(left.min(16_384));
+        let capacity = std::future::poll_fn(|context| sending.poll_capacity(context)).await;
+        let capacity = capacity.expect("an open stream").expect("capacity");
+        let size = capacity.min(left);
+        left -= size;
+        let part = Bytes::from(vec![b'x'; size]);
+        sending.send_data(part, left == 0).expect("an open stream");
+    }
+    let response = response.await.expect("a response");
+    let status = response.status().as_u16();
+    let mut body = response.into_body();
+    while let Some(data) = body.data().await {
+        let data = data.expect("a body");
+        let _ = body.flow_control().release_capacity(data.len());
+    }
+    drop((client, sending, body));
+    let _ = driving.await;
+    status
+}
+
+/// Counts its runs.
+#[endpoint(put = "/counted", public)]
+async fn counted(State(app): State<App>) {
+    app.effect();
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_continue_gets_the_response_without_sending_the_body() {
+    let service = TestService::start(routes![counted, conflict]).await;
+    let mut raw = service.client.raw().await;
+    for path in ["/counted", "/conflicts"] {
+        let head = format!(
+            "PUT {path} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n"
+        );
+        raw.write(&head).await;
+        let response = raw.response().await;
+        assert!(!response.starts_with("HTTP/1.1 100"), "{path}: {response}");
+        raw = service.client.raw().await;
+    }
+}
