@@ -1,4 +1,5 @@
-//! Rate limiters without an endpoint: the cost of a check, and the memory of an address.
+//! Rate limiters without an endpoint: the time of one check, and the memory used per client
+//! address.
 
 use core::future::Future;
 use core::net::Ipv4Addr;
@@ -63,7 +64,7 @@ fn memory(turns: impl Iterator<Item = IpAddr>) {
 fn governor(turns: impl Iterator<Item = IpAddr>) {
     let quota = governor::Quota::with_period(HOUR / 1_000).expect("a period");
     let limits = governor::RateLimiter::dashmap(
-        quota.allow_burst(core::num::NonZero::new(1_000).expect("some")),
+        quota.allow_burst(core::num::NonZero::new(1_000).expect("above zero")),
     );
     let before = resident_bytes();
     for address in turns {

@@ -1,10 +1,10 @@
-//! Processes a number of requests in process: `requests <scenario> <count> [<minimum bytes of a
-//! body>]`.
+//! Sends a number of requests to a service inside this process: `requests <scenario> <count>
+//! [<minimum bytes of a body>]`.
 //!
-//! `instructions.py` runs it under callgrind with two counts. The difference is the cost of the
-//! requests without the cost of the start. The program prints the growth of its memory in bytes.
-//! `requests check <limiter> <count> <addresses>` calls only a rate limiter. It also prints the
-//! number of addresses that the limiter still stores.
+//! `instructions.py` runs this program under callgrind with two counts. The difference is the cost
+//! of the requests without the cost of the start. The program prints the growth of its memory in
+//! bytes. `requests check <limiter> <count> <addresses>` calls only a rate limiter. It also prints
+//! the number of addresses that the limiter still stores.
 
 mod check;
 mod scenario;

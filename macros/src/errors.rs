@@ -12,8 +12,8 @@ use quote::ToTokens;
 /// Panics if it is dropped before the errors were read, so that no error is lost.
 pub(crate) struct Diagnostics {
     list: RefCell<Vec<syn::Error>>,
-    /// The tokens at which each error is reported. The entry of a parser error is empty, because it
-    /// has only a span.
+    /// The tokens at which each error is reported. A parser error has a span but no tokens, so its
+    /// entry is empty.
     #[cfg(test)]
     places: RefCell<Vec<String>>,
     read: bool,
@@ -83,7 +83,8 @@ pub(crate) struct Sink<'a> {
 }
 
 impl Sink<'_> {
-    /// Makes a sink for a part of this part. An error in the child marks both parts as failed.
+    /// Creates a child sink for a smaller part of the work of this sink. An error in the child
+    /// marks both parts as failed.
     pub(crate) fn child(&self) -> Sink<'_> {
         Sink {
             diagnostics: self.diagnostics,
@@ -119,7 +120,7 @@ impl Sink<'_> {
         result.map_err(|error| self.push(error)).ok()
     }
 
-    /// Returns true if this part, or a part of it, has an error.
+    /// Returns true if this part of the work, or a smaller part of it, has an error.
     pub(crate) fn failed(&self) -> bool {
         self.failed.get()
     }

@@ -81,7 +81,7 @@ keys! {
     "successor" => deprecation: ["successor = get_account_v2"] "links each response to the endpoint of the same list that replaces this one", else "no link";
     "type_name" => type_name: ["type_name = name"] "names the generated type, if another type already has the function's name", else "the function's name";
     "crate" => crate_path: ["crate = framework::aplomb"] "the path of the `aplomb` crate, if it has another name or another crate re-exports it", else "`::aplomb`";
-    "idempotent" => idempotency: ["idempotent", r#"idempotent(ttl = "24h", max_stored_body = "256KiB", optional, anonymous, on_crash = rerun, headers("x-region"))"#] "gives a retry with the same `Idempotency-Key` the first response", else "a POST or PATCH needs `idempotent` or `not_idempotent`" {
+    "idempotent" => idempotency: ["idempotent", r#"idempotent(ttl = "24h", max_stored_body = "256KiB", optional, anonymous, on_crash = rerun, headers("x-region"))"#] "a retry with the same `Idempotency-Key` gets the first response", else "a POST or PATCH needs `idempotent` or `not_idempotent`" {
         "ttl" [r#"ttl = "24h""#] "the time for which a response is stored after completion, from 30 seconds to 365 days", else "24 hours";
         "max_stored_body" [r#"max_stored_body = "256KiB""#] "the largest response body that is stored, at most 16 MiB; `\"0B\"` stores no body", else "1 MiB";
         "optional" ["optional"] "admits requests without a key", else "requests without a key get 400";
@@ -115,8 +115,8 @@ pub(crate) fn key(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// Words that are not keys here, but that are keys of other frameworks or options of a key. Each
-/// word has the rest of its message, which follows the word.
+/// Words that are not keys of this attribute, but keys of other frameworks or options of a key.
+/// Each entry contains the word, and the text that follows the word in the error message.
 const FOREIGN_KEYS: &[(&str, &str)] = &[
     (
         "path",
@@ -249,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_unique_and_each_form_begins_with_its_name() {
+    fn key_names_are_unique_and_each_form_begins_with_the_name_of_its_key() {
         for (index, key) in KEYS.iter().enumerate() {
             assert!(
                 KEYS[..index].iter().all(|other| other.name != key.name),

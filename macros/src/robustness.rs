@@ -343,7 +343,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(8192))]
 
     #[test]
-    fn any_endpoint_expands(choices in choices()) {
+    fn endpoint_expands_any_tokens_without_a_panic(choices in choices()) {
         let mut choices = Choices(choices.iter());
         let (arguments, item) = (choices.code(ATTRIBUTES), choices.code(FUNCTIONS));
         let output = endpoint::endpoint(arguments.clone(), item.clone());
@@ -353,7 +353,7 @@ proptest! {
     }
 
     #[test]
-    fn any_list_of_routes_expands(choices in choices()) {
+    fn routes_expands_any_tokens_without_a_panic(choices in choices()) {
         let entries = Choices(choices.iter()).code(ROUTES);
         let output = routes::routes(entries.clone());
         assert!(is_source(&output) || !is_source(&entries));
@@ -361,7 +361,7 @@ proptest! {
     }
 
     #[test]
-    fn any_error_expands(choices in choices()) {
+    fn api_error_expands_any_tokens_without_a_panic(choices in choices()) {
         let item = Choices(choices.iter()).code(ERRORS);
         let output = derive::api_error::derive(item.clone());
         assert!(is_source(&output) || !is_source(&item));
@@ -369,7 +369,7 @@ proptest! {
     }
 
     #[test]
-    fn any_key_of_a_cursor_expands(choices in choices()) {
+    fn cursor_key_expands_any_tokens_without_a_panic(choices in choices()) {
         let item = Choices(choices.iter()).code(ERRORS);
         let output = derive::cursor_key::derive(item.clone());
         assert!(is_source(&output) || !is_source(&item));
@@ -377,7 +377,7 @@ proptest! {
     }
 
     #[test]
-    fn any_resource_expands(choices in choices()) {
+    fn resource_expands_any_tokens_without_a_panic(choices in choices()) {
         let item = Choices(choices.iter()).code(ERRORS);
         let output = derive::resource::derive(item.clone());
         assert!(is_source(&output) || !is_source(&item));

@@ -66,8 +66,8 @@ impl Entry {
     }
 }
 
-/// Returns the message about an entry that is called. The entry is an endpoint, or a function that
-/// returns a list.
+/// Returns the error message for an entry that is written as a call, such as `create()`. The entry
+/// is an endpoint, or a function that returns a list.
 fn call_message(path: &Path) -> String {
     let path = path.to_token_stream().to_string().replace(' ', "");
     format!(
@@ -78,8 +78,8 @@ fn call_message(path: &Path) -> String {
 
 /// Expands the list.
 ///
-/// After an error in one entry the other entries are still expanded, so that an editor keeps working.
-/// The entries are compared with one another only if all of them are valid.
+/// After an error in one entry the other entries are still expanded, so that an editor keeps
+/// working. The entries are compared with one another only if all of them are valid.
 pub(crate) fn routes(tokens: TokenStream) -> TokenStream {
     let diagnostics = Diagnostics::new();
     let sink = diagnostics.sink();
@@ -137,7 +137,7 @@ fn take_crate_path(tokens: TokenStream, sink: &Sink<'_>) -> (CratePath, TokenStr
 /// Expands the list without a comparison of its entries.
 ///
 /// Each entry gets a type alias, and the expansion uses only the alias, so that a wrong path is
-/// reported only once. It is an alias and not an import, because an import fails if there is a crate or
+/// reported only once. The expansion uses no import, because an import fails if there is a crate or
 /// a local variable of the same name.
 fn expand(import: &TokenStream, entries: &[Entry], checks: &TokenStream) -> TokenStream {
     let aliases: Vec<Ident> = aliases(entries).collect();
@@ -155,7 +155,8 @@ fn expand(import: &TokenStream, entries: &[Entry], checks: &TokenStream) -> Toke
     }}
 }
 
-/// Returns the aliases. Each has the span of its entry, because errors about the entry appear there.
+/// Returns the aliases. Each has the span of its entry, because errors about the entry appear
+/// there.
 fn aliases(entries: &[Entry]) -> impl Iterator<Item = Ident> {
     let alias = |(index, entry): (usize, &Entry)| {
         names::name_at(&format!("Entry{index}"), ends(&entry.path).0)
@@ -163,7 +164,8 @@ fn aliases(entries: &[Entry]) -> impl Iterator<Item = Ident> {
     entries.iter().enumerate().map(alias)
 }
 
-/// Generates the comparison of all entries. An entry that conflicts with an earlier entry is an error.
+/// Generates the comparison of all entries. An entry that conflicts with an earlier entry is an
+/// error.
 fn comparison(entries: &[Entry]) -> TokenStream {
     let (aliases, cfgs) = (aliases(entries), entries.iter().map(Entry::cfgs));
     let constants = ["SPECS", "CHECKS"].map(names::name);
@@ -202,8 +204,8 @@ fn compiled_index(entries: &[Entry], index: usize) -> TokenStream {
     quote!(#unconditional + <[()]>::len(&[#(#cfgs ()),*]))
 }
 
-/// Generates the call that mounts an entry. The call has the span of the entry: if the state does
-/// not provide an argument, the error is reported at this call.
+/// Generates the call that mounts an entry. The call has the span of the entry. If the state does
+/// not provide an argument of the handler, rustc reports the error at the entry.
 fn mount((entry, alias): (&Entry, &Ident)) -> TokenStream {
     let (cfgs, span) = (entry.cfgs(), ends(&entry.path).0);
     let checked = quote_spanned!(span=> <#alias as __aplomb::Endpoint>::Checked<#alias>);
@@ -216,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_of_the_crate_comes_before_a_semicolon() {
+    fn a_crate_path_is_read_up_to_the_semicolon() {
         for (tokens, path, entries) in [
             (quote!(crate = web::aplomb; a, b), "web :: aplomb", "a , b"),
             (quote!(crate = ::web;), ":: web", ""),
@@ -234,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_path_of_the_crate_is_one_error() {
+    fn a_wrong_crate_path_is_one_error() {
         for (tokens, message) in [
             (quote!(crate = web, a), "a semicolon separates"),
             (quote!(crate = "web"; a), "without quotes"),

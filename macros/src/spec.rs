@@ -12,8 +12,8 @@ macro_rules! policies {
         #[derive(Default)]
         pub(crate) struct Spec {
             $(pub(crate) $name: policies::$name::$policy,)*
-            /// True if an argument is unknown or cannot be parsed. It may be a missing key with a
-            /// typo, so missing keys are not reported.
+            /// True if an argument is unknown or cannot be parsed. Such an argument may be a
+            /// required key with a typo, so missing keys are not reported.
             pub(crate) incomplete: bool,
         }
 

@@ -5,8 +5,8 @@ use std::error::Error;
 
 /// One error that keeps a service from starting, in one line.
 ///
-/// `Debug` prints the same text as `Display`, because Rust prints an error that `main` returns with
-/// `Debug`.
+/// If `main` returns an error, Rust prints the error with `Debug`. `Debug` therefore prints the
+/// same text as `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StartError(String);
 

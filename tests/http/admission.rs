@@ -365,7 +365,7 @@ impl AdmissionStore for SeparateStores {
 }
 
 #[tokio::test]
-async fn b05_a_custom_store_takes_one_trip_only_if_it_joins_limits_and_record() {
+async fn b05_a_custom_store_saves_a_trip_only_if_it_admits_in_one_step() {
     let redis = RedisServer::start();
     let proxy = Proxy::start(redis.address()).await;
     let config = RedisConfig::new(&proxy.url()).expect("a valid URL");

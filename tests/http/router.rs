@@ -116,7 +116,7 @@ type Counter = Arc<AtomicUsize>;
 const UUID: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
 
 #[tokio::test]
-async fn a05_a_retry_with_another_parameter_of_an_outer_router_is_a_mismatch() {
+async fn a05_a_request_with_another_parameter_of_an_outer_router_is_a_422() {
     let api = Api::new("counts", routes![count]).without_auth();
     let router = api
         .into_router(Counter::default())

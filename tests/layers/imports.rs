@@ -205,8 +205,8 @@ fn inline_module(trees: &[TokenTree]) -> Option<(String, TokenStream)> {
     }
 }
 
-/// Returns the module in which a path begins, and the number of token trees before the names of the
-/// path.
+/// Returns the module that `crate::`, `self::` or `super::` names, and the number of token trees of
+/// this prefix.
 fn base_of(trees: &[TokenTree], module: &[String]) -> Option<(Vec<String>, usize)> {
     let mut base = match trees {
         [_, rest @ ..] if !colons(rest) => return None,

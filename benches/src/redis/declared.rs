@@ -62,7 +62,7 @@ async fn router_of(url: &str, routes: Routes<()>) -> Result<Router, Failure> {
     let keys = ApiKeys::parse(&format!("{CALLER}:{API_KEY}"))?;
     let api = Api::new("payments", routes)
         .store(Store::redis(RedisConfig::new(url)?))
-        .secret(Secret::new(*b"the same in each run, as it is set")?)
+        .secret(Secret::new(*b"a fixed secret for this benchmark")?)
         .auth(keys);
     Ok(api.into_router(()).await?)
 }

@@ -1,5 +1,5 @@
 //! The load generator: each connection sends its next request when it has received the response to
-//! the last one.
+//! its previous request.
 
 use core::time::Duration;
 use std::io;

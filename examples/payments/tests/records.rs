@@ -35,14 +35,14 @@ fn records(redis: &RedisServer, arguments: &[&str], settings: &[(&str, &str)]) -
         .run();
     let output = [result.stdout, result.stderr].concat();
     (
-        result.status.code().expect("an end"),
+        result.status.code().expect("an exit code"),
         String::from_utf8(output).expect("UTF-8"),
     )
 }
 
 const RESPONSE_BODY: &str = r#"{"id":"pay_1"}"#;
 
-/// Creates a record of the service that is UNKNOWN.
+/// Creates an idempotency record of the service, in the state UNKNOWN.
 async fn unknown_record(redis: &RedisServer, name: u8) -> (RedisStore, Begin) {
     let config = RedisConfig::new(&redis.url()).expect("a URL");
     let store = RedisStore::connect(&config, "payments")
@@ -108,7 +108,7 @@ async fn a19_operators_can_resolve_unknown_records() {
 }
 
 #[tokio::test]
-async fn a26_a_resolved_response_is_encrypted() {
+async fn a26_the_response_of_a_resolved_record_is_encrypted() {
     let redis = RedisServer::start();
     let (store, begin) = unknown_record(&redis, 1).await;
     let (record, keys) = (begin.key.to_string(), format!("a:{}=", "A".repeat(43)));

@@ -34,8 +34,9 @@ fn arguments(endpoint: &Endpoint<'_>) -> TokenStream {
 /// Generates the check of an argument, with as few probes as its type allows.
 ///
 /// The name of the type only selects the probes. `State` always depends on the state, so it has no
-/// check. The bound of `Valid` can depend on the state. A type without parameters has no content.
-/// The only exception is the request, which matters only as the last argument of a GET.
+/// check. The bound of `Valid` can depend on the state. A type without parameters has no content,
+/// so the content is not probed. The only exception is the last argument of a GET, because this
+/// argument may be the request.
 fn check_argument(ty: &Type, function: &str) -> Option<TokenStream> {
     if is_state(ty) {
         return None;
@@ -68,7 +69,8 @@ fn is_state(ty: &Type) -> bool {
     last_segment(ty).is_some_and(|last| last.ident == "State")
 }
 
-/// Returns the marker of an extractor that can depend on the state, if its name determines the marker.
+/// Returns the marker of an extractor that can depend on the state, if its name determines the
+/// marker.
 pub(super) fn known_marker(ty: &Type) -> Option<&'static str> {
     let last = last_segment(ty)?;
     match last.ident.to_string().as_str() {

@@ -2,11 +2,12 @@
 //!
 //! - Paths are absolute, or begin with `__aplomb`, the name of the runtime in the scope of the
 //!   generated code (`scope.rs`).
-//! - Generated names have the span of the macro, and do not occur in the user's tokens (`names.rs`).
-//! - The user's tokens keep their spans. A generated token has the span of a user's token only if an
-//!   error must appear there.
-//! - rustc applies lints only to the user's tokens. Generated code therefore needs no `#[allow]`, which
-//!   would be an error in a crate that forbids the lint.
+//! - Generated names have the span of the macro, and do not occur in the user's tokens
+//!   (`names.rs`).
+//! - The user's tokens keep their spans. A generated token has the span of a user's token only if
+//!   an error must appear there.
+//! - rustc applies lints only to the user's tokens. Generated code therefore needs no `#[allow]`,
+//!   which would be an error in a crate that forbids the lint.
 
 mod checks;
 mod fallback;

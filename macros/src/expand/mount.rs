@@ -40,11 +40,11 @@ fn parameters() -> [Ident; 3] {
     ["S", "state", "request"].map(names::name)
 }
 
-/// Returns the markers of the arguments, and those of them that are type parameters.
+/// Returns the markers that are type parameters, and the marker of each argument.
 ///
 /// The compiler infers whether an argument is extracted from the head or the body. The types of
-/// [`known_marker`] have a fixed marker. There is then one candidate, so that an error names the bound
-/// that is not met, such as a missing `FromRef`, and not two candidates that do not apply.
+/// [`known_marker`] have a fixed marker. There is then one candidate, so that an error names the
+/// bound that is not met, such as a missing `FromRef`, and not two candidates that do not apply.
 fn markers(arguments: &[&Type]) -> (Vec<Ident>, Vec<TokenStream>) {
     let mut parameters = Vec::new();
     let names = names::numbered("M", arguments.len());

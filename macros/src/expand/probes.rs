@@ -1,5 +1,6 @@
 //! The assertions that only the compiler can decide. They are all in one constant. `cargo check`
-//! evaluates it. Types depend on the constant, so that a failed assertion causes no further errors.
+//! evaluates this constant. Types depend on the constant, so that a failed assertion causes no
+//! further errors.
 
 use proc_macro2::TokenStream;
 use quote::quote;

@@ -29,8 +29,9 @@ pub(crate) fn scope(
 
 /// Generates the import of the `aplomb` crate into the scope.
 ///
-/// A path that the user gives is imported through a module that only `aplomb` has. A wrong path is
-/// then one error, at the path, because rustc does not report uses of a failed import.
+/// With a path from the user, the import reads `<path>::__private::aplomb`. Only `aplomb` has this
+/// module, so a wrong path is one error, at the path. rustc does not report uses of a failed
+/// import.
 pub(crate) fn import(path: &CratePath) -> TokenStream {
     let Some(path) = path.path() else {
         return quote!(
@@ -49,8 +50,8 @@ pub(crate) fn import(path: &CratePath) -> TokenStream {
 ///
 /// An `expect` becomes an `allow`, because the generated code does not always trigger the lint. A
 /// `#[deprecated]` item adds `#[allow(deprecated)]`, because the generated code uses the item, and
-/// rustc reports this lint in macros as well. Other lints are not allowed: if the crate forbids a
-/// lint, an `#[allow]` of it is an error.
+/// rustc reports this lint in macros as well. No other lint gets an `#[allow]`, because an
+/// `#[allow]` of a lint that the crate forbids is an error.
 pub(crate) fn allowed<'a>(attributes: impl IntoIterator<Item = &'a Attribute>) -> TokenStream {
     let allow = |attribute: &Attribute| {
         let name = attribute.path().get_ident()?;
@@ -77,9 +78,9 @@ fn is_inherited(lint: &TokenStream) -> bool {
 
 /// Returns the visibility of the user's item, with the span of the macro.
 ///
-/// It is the first token of a generated item, and rustc takes the location of the item from it.
-/// With the macro's span, lints do not apply to the item. The path in `pub(in path)` keeps its
-/// span.
+/// The visibility is the first token of a generated item, and rustc uses its span as the location
+/// of the item. With the macro's span, lints do not apply to the item. The path in `pub(in path)`
+/// keeps its span.
 pub(crate) fn generated_visibility(visibility: &Visibility) -> TokenStream {
     let outer = visibility.to_token_stream().into_iter();
     let respanned = outer.map(|mut tree| {
@@ -96,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_lints_that_the_user_allows_are_allowed() {
+    fn generated_code_allows_the_lints_of_the_item_except_dead_code() {
         let attributes: Vec<Attribute> = vec![
             parse_quote!(#[allow(deprecated, clippy::pedantic)]),
             parse_quote!(#[expect(dead_code, private_bounds, reason = "a test")]),

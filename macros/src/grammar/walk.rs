@@ -66,7 +66,8 @@ fn errors(key: &Key, used: &str) -> Vec<(String, String)> {
     diagnostics.into_placed_messages()
 }
 
-/// Returns the key with only this option in its parentheses, after the value that must come first.
+/// Returns a use of the key with one option, such as `paginate(cursor, max = 500)` or
+/// `idempotent(optional)`.
 fn with_option(key: &Key, option: &str) -> String {
     let name = key.name;
     match first_value(key) {

@@ -16,7 +16,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_tokens_and_become_lower_case() {
+    fn valid_names_become_lower_case_and_other_names_are_errors() {
         assert_eq!(field_name("X-Region_2").as_deref(), Ok("x-region_2"));
         for wrong in ["", "x region", "x:region", "régi", "x\n"] {
             assert!(field_name(wrong).is_err(), "{wrong}");

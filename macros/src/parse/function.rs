@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn opaque_types_are_found_anywhere() {
+    fn impl_trait_is_found_anywhere_in_a_type() {
         let of = |item| {
             Function::parse(item)
                 .expect("a function")

@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn valid_templates_parse() {
+    fn valid_path_templates_are_parsed() {
         let template = PathTemplate::parse("/orders/{order_id}/items/{item}").expect("valid");
         assert_eq!(template.parameters(), ["order_id", "item"]);
         for path in [

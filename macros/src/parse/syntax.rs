@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn all_forms_parse() {
+    fn all_forms_of_an_argument_are_parsed() {
         let diagnostics = Diagnostics::new();
         let read = arguments(
             quote!(a, b = 1..=3, c("x", d = e, f), r#type = "t",),

@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_parse() {
+    fn valid_durations_are_parsed_and_other_texts_are_errors() {
         for (text, milliseconds) in [
             ("1ms", 1),
             ("5s", 5_000),
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_parse() {
+    fn valid_sizes_are_parsed_and_other_texts_are_errors() {
         for (text, bytes) in [
             ("0B", 0),
             ("1B", 1),
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_parse() {
+    fn valid_rates_are_parsed_and_other_texts_are_errors() {
         for (text, permits, seconds) in [
             ("1/s", 1, 1),
             ("1/sec", 1, 1),

@@ -16,7 +16,8 @@ use crate::parse::{Argument, Form, Item, Kind, Options, Value, field_name, units
 
 const REASON: &str = "not_idempotent = \"why a retry is harmless\"";
 
-/// The declaration about retries. It is an error to write both keys. Only then are both fields set.
+/// The declaration about retries. Both fields are set only if the user writes both keys, which is
+/// an error.
 #[derive(Default)]
 pub(crate) struct Idempotency {
     idempotent: Option<Idempotent>,

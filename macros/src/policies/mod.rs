@@ -32,8 +32,8 @@ pub(crate) trait Policy {
         TokenStream::new()
     }
 
-    /// Generates the assertions that need types, so that only the compiler can evaluate them. Each
-    /// assertion is a call with the span of the user's tokens.
+    /// Generates the assertions that need type information. Only the compiler can evaluate them.
+    /// Each assertion is a call with the span of the user's tokens.
     fn assertions(&self, _: &Endpoint<'_>) -> TokenStream {
         TokenStream::new()
     }
@@ -120,8 +120,8 @@ pub(crate) fn errors(attribute: &str) -> Vec<String> {
     read(attribute, "async fn f() {}").1
 }
 
-/// Returns the builder calls of an attribute without errors. The paths of the runtime's names are
-/// removed.
+/// Returns the builder calls of an attribute without errors. Module paths such as
+/// `__aplomb::policies::` are removed from the calls.
 #[cfg(test)]
 pub(crate) fn calls(attribute: &str) -> String {
     let (spec, errors) = read(attribute, "async fn f() {}");

@@ -16,7 +16,8 @@ use crate::suggest;
 const KINDS: [(&str, Kind); 2] = [("cursor", Kind::Cursor), ("offset", Kind::Offset)];
 const REASON: &str = "unpaginated = \"why it stays small\"";
 
-/// The declaration about pages. It is an error to write both keys. Only then are both fields set.
+/// The declaration about pages. Both fields are set only if the user writes both keys, which is an
+/// error.
 #[derive(Default)]
 pub(crate) struct Pagination {
     paginate: Option<Paginate>,
@@ -459,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn a_named_return_type_is_required() {
+    fn a_paginated_endpoint_must_name_its_return_type() {
         assert_eq!(errors("get = \"/a\", paginate = cursor").len(), 1);
         assert_eq!(
             read(

@@ -83,8 +83,9 @@ impl Policy for Route {
 
     /// Asserts that each path argument reads as many parameters as the path has.
     ///
-    /// The call repeats the path and the name instead of reading them from the specification. A use
-    /// of the type would prevent rustc's warning about an endpoint that is in no list.
+    /// The call contains the path and the name as literals. Reading them from the endpoint's type
+    /// would count as a use of the type, and rustc would no longer warn about an endpoint that is
+    /// in no `routes!` list.
     fn assertions(&self, endpoint: &Endpoint<'_>) -> TokenStream {
         let (name, path) = (
             endpoint.function.name(),

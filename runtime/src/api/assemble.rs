@@ -206,8 +206,8 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
                     .or_else(|| (!needs_secret).then(Secret::random));
                 errors.collect(self.store.open(namespace, secret).await)
             }
-            // The store is checked even if the name or the secret is invalid. It gets a random
-            // secret, so that no secret is created in the store.
+            // The store is checked even if the name or the secret is invalid. The call gets a
+            // random secret, so that no secret is created in the store.
             _ => errors.collect(self.store.open("", Some(Secret::random())).await),
         };
         let opened = opened?;

@@ -30,8 +30,8 @@ use crate::store::Store;
 /// The endpoints of a service, with the store, the authentication and the defaults that they share.
 ///
 /// The service reads its settings from the environment when it starts, and reports all errors
-/// together. A setting in the code takes precedence over its variable. [`serve`](crate::serve()) reads
-/// three more variables, for its address and its time limits.
+/// together. A setting in the code takes precedence over its variable. [`serve`](crate::serve())
+/// reads three more variables, for its address and its time limits.
 ///
 /// | variable | | default |
 /// |---|---|---|
@@ -46,7 +46,7 @@ use crate::store::Store;
 /// | `APLOMB_BODY_TIMEOUT` | the longest silence of a client that sends a body, at least 100 ms | `5s` |
 /// | `APLOMB_BODY_MIN_RATE` | the fewest bytes per second of a body, on average after its first ten seconds | `512` |
 /// | `APLOMB_INSTANCES` | the number of instances that share the limits, needed [while the store is down](crate::policies::rate_limit#while-the-store-is-slow-or-down) | `1` |
-/// | `APLOMB_LIMITS` | the rates of [named limits](crate::policies::rate_limit#changed-by-operators), such as `payments=1000/min,login=5/min:burst=20` | as declared |
+/// | `APLOMB_LIMITS` | the rates of [named limits](crate::policies::rate_limit#overrides-by-operators), such as `payments=1000/min,login=5/min:burst=20` | as declared |
 /// | `APLOMB_TRUSTED_PROXIES` | addresses and networks of the proxies that are trusted to name [their clients](crate::policies::rate_limit#clients-behind-proxies), such as `10.0.0.0/8,2001:db8::7` | none |
 /// | `APLOMB_FORWARDED_FIELD` | the header in which proxies name the client, the only one that is read: `x-forwarded-for` or `forwarded` | `x-forwarded-for` |
 pub struct Api<S> {
@@ -298,9 +298,9 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self
     }
 
-    /// Sets the page for people to which endpoints link if they are `deprecated` or have a
-    /// `sunset`, and name no page with `info`. The page must be an absolute `http` or `https` URL,
-    /// or a path that begins with a slash.
+    /// Sets the page about deprecations, for people. Endpoints that are `deprecated` or have a
+    /// `sunset` link to this page if they name no page with `info`. The page must be an absolute
+    /// `http` or `https` URL, or a path that begins with a slash.
     #[must_use]
     pub fn deprecation_info(mut self, page: impl Into<String>) -> Self {
         self.deprecation_info = Some(page.into());
@@ -360,8 +360,8 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self.tracker.clone()
     }
 
-    /// Returns an axum router of these endpoints, to serve or to merge into another router. It sets
-    /// no fallback, so the other router handles unknown paths.
+    /// Returns an axum router of these endpoints, to serve or to merge into another router. The
+    /// router sets no fallback, so the other router handles unknown paths.
     ///
     /// Serve it with `into_make_service_with_connect_info::<SocketAddr>()`. Limits by address need
     /// the address of the peer.

@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suggestion_is_a_slug() {
+    fn the_suggested_name_is_a_slug() {
         for name in [
             "x".repeat(65),
             format!("{} b", "a".repeat(63)),

@@ -31,8 +31,8 @@ impl<A: Authenticate> Authenticator for A {
             return None;
         }
         let future = pin!(Authenticate::authenticate(self, head));
-        // If this future waits, nothing wakes the task again. A second call of `authenticate` would
-        // use the same credentials twice, so the request fails instead.
+        // The waker does nothing, so a future that waits is never polled again. The request then
+        // fails, because `authenticate` must not be called a second time for the same request.
         match future.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(found) => Some(found),
             Poll::Pending => Some(Authentication::Unavailable(format!(

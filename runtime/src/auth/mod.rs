@@ -66,8 +66,8 @@ use crate::start::StartError;
 /// # }
 /// ```
 pub trait Authenticate: fmt::Debug + Send + Sync + 'static {
-    /// Returns the caller of a request. It is called once for each request, on public endpoints as
-    /// well. Write it as an `async fn`.
+    /// Returns the caller of a request. The service calls this method once for each request, on public
+    /// endpoints as well. Write it as an `async fn`.
     fn authenticate(&self, head: &Parts) -> impl Future<Output = Authentication> + Send;
 
     /// Returns whether [`authenticate`](Self::authenticate) never waits, for example because it
@@ -80,7 +80,7 @@ pub trait Authenticate: fmt::Debug + Send + Sync + 'static {
     /// Returns the value of `WWW-Authenticate` on a 401 (RFC 9110 §11.6.1).
     fn challenge(&self) -> HeaderValue;
 
-    /// Returns the errors in the settings. It is called one time, when the API starts.
+    /// Returns the errors in the settings. This method is called one time, when the API starts.
     fn start_errors(&self) -> Vec<StartError> {
         Vec::new()
     }

@@ -21,9 +21,9 @@ use crate::serve::print_line;
 
 /// Runs a service with its command line: serves the API, or runs a command for operators.
 ///
-/// `make_api` makes the API, and `connect` makes its state, as for [`serve`](crate::serve). Only
-/// the commands that need them call them. The calls run inside a multi-threaded tokio runtime,
-/// which this function starts.
+/// `make_api` makes the API, and `connect` makes its state, as for [`serve`](crate::serve). Each
+/// command calls only the functions that it needs. The calls run inside a multi-threaded tokio
+/// runtime, which this function starts.
 ///
 /// | command | | calls `connect` |
 /// |---|---|---|

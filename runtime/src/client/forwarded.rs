@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use super::node;
 
-/// Returns the address in `for=`; `None` if there is not exactly one, or if any part is invalid.
+/// Returns the address in `for=`; `None` if the element does not have exactly one `for=`, or if any
+/// part is invalid.
 pub(super) fn client_of(element: &str) -> Option<IpAddr> {
     let mut found = None;
     let mut rest = trim_blanks(element);

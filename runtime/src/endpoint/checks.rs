@@ -208,7 +208,8 @@ const fn must_implement(
     }
 }
 
-/// Returns the content of an extractor or a response as written, or the alias for an alias.
+/// Returns the content of an extractor or a response as written. For a type alias, returns the
+/// alias.
 const fn content_of(ty: TypeText<'_>) -> TypeText<'_> {
     match ty.parameter(0) {
         Some(content) => content,

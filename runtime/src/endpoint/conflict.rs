@@ -25,8 +25,8 @@ pub enum RouteCheck {
         /// The index of the earlier endpoint.
         earlier: usize,
     },
-    /// Its path differs from the path of an earlier endpoint only in the names of parameters. A
-    /// router rejects such paths, even if the methods differ.
+    /// The path of the endpoint differs from the path of an earlier endpoint only in the names of
+    /// parameters. A router rejects such paths, even if the methods differ.
     ParameterNames {
         /// The index of the earlier endpoint.
         earlier: usize,
@@ -37,26 +37,26 @@ pub enum RouteCheck {
         /// The first version that no endpoint serves.
         version: u32,
     },
-    /// Its successor is not in the list.
+    /// The successor of the endpoint is not in the list.
     SuccessorUnlisted,
-    /// Its successor has another method.
+    /// The successor of the endpoint has another method.
     SuccessorMethod {
         /// The index of the successor.
         successor: usize,
     },
-    /// The path of its successor has a parameter that the path of the endpoint does not have, so
+    /// The path of the successor has a parameter that the path of the endpoint does not have, so
     /// responses cannot link to the successor.
     SuccessorParameter {
         /// The index of the successor.
         successor: usize,
     },
-    /// The sunset of its successor is not later than the sunset of the endpoint.
+    /// The sunset of the successor is not later than the sunset of the endpoint.
     SuccessorSunset {
         /// The index of the successor.
         successor: usize,
     },
-    /// The chain of its successors leads back to the endpoint. Only the first endpoint of a cycle
-    /// is marked.
+    /// The chain of successors leads back to the endpoint. Only the first endpoint of a cycle is
+    /// marked.
     SuccessorCycle {
         /// The index of the successor.
         successor: usize,

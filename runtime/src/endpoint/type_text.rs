@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_named_type_is_declared() {
+    fn is_declared_is_true_only_for_a_named_type() {
         for ty in ["Order", "shop::Order<'_>", "shop :: Order"] {
             assert!(TypeText(ty).is_declared(), "{ty}");
         }

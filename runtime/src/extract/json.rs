@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn responses_of_one_thread_are_separate() {
+    fn responses_of_one_thread_share_no_bytes() {
         let long = vec![b'a'; MAX_REUSED_BUFFER + 1];
         for body in [&b"first"[..], b"2nd", b"", &long, b"after a long one"] {
             let bytes =
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_response_that_is_serialized_inside_another_is_separate() {
+    fn a_response_that_is_serialized_inside_another_shares_no_bytes_with_it() {
         let outer = serialize_with(|buffer| {
             buffer.write_all(b"outer ")?;
             let inner = serialize_with(|buffer| buffer.write_all(b"inner"))?;

@@ -39,8 +39,8 @@ use crate::problem::{FieldError, Location, Problem, ProblemSpec, registry};
 /// ```
 ///
 /// Data that violates constraints is a 422 `VALIDATION_FAILED` in a body, and a 400
-/// `INVALID_PARAMETER` in the path or query. Its `errors` list all violations, up to 100. Each
-/// error has a `pointer` into the body or the name of the `parameter`, the code
+/// `INVALID_PARAMETER` in the path or query. The `errors` of this problem list all violations, up
+/// to 100. Each error has a `pointer` into the body or the name of the `parameter`, the code
 /// `CONSTRAINT_VIOLATED`, and garde's message. The errors are sorted by location, and list items by
 /// index, so the same data always gets the same response. Data that cannot be parsed is rejected
 /// first, with the same response as without `Valid`.

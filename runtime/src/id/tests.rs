@@ -162,7 +162,7 @@ fn h03_identifiers_increase_within_a_process() {
 #[test]
 fn h03_in_the_same_or_an_earlier_millisecond_the_last_identifier_is_incremented() {
     let source = UlidSource::new();
-    let next = |ms, byte| source.next(at(ms), &mut ConstantRng(byte)).expect("room").0;
+    let next = |ms, byte| source.next(at(ms), &mut ConstantRng(byte)).expect("ULID").0;
     let first = next(1_000, 7);
     assert_eq!(next(1_000, 9), first + 1);
     assert_eq!(next(999, 9), first + 2);
@@ -208,7 +208,7 @@ fn h04_an_identifier_contains_its_time_of_creation() {
     let id: Id<Payment> = Id::from_ulid(
         UlidSource::new()
             .next(at(1_717_000_000_123), &mut ConstantRng(7))
-            .expect("room"),
+            .expect("an identifier"),
     );
     assert_eq!(id.timestamp_ms(), 1_717_000_000_123);
 }
@@ -240,8 +240,10 @@ proptest! {
     }
 
     #[test]
-    fn h01_text_matches_the_pattern(text in "pay_[0-7][0-9A-HJKMNP-TV-Z]{25}") {
-        prop_assert_eq!(text.parse::<PaymentId>().expect("as the pattern says").to_string(), text);
+    fn h01_text_that_matches_the_pattern_is_parsed_and_written_unchanged(
+        text in "pay_[0-7][0-9A-HJKMNP-TV-Z]{25}"
+    ) {
+        prop_assert_eq!(text.parse::<PaymentId>().expect("a valid identifier").to_string(), text);
     }
 
     #[test]
@@ -263,7 +265,7 @@ proptest! {
     #[test]
     fn h03_identifiers_increase_for_any_clock(times in prop::collection::vec(0_u64..50, 1..50)) {
         let source = UlidSource::new();
-        let ids: Vec<_> = times.iter().map(|ms| source.next(at(*ms), &mut ConstantRng(7)).expect("room")).collect();
+        let ids: Vec<_> = times.iter().map(|ms| source.next(at(*ms), &mut ConstantRng(7)).expect("an identifier")).collect();
         prop_assert!(ids.is_sorted_by(|left, right| left < right));
     }
 }

@@ -16,8 +16,8 @@ pub(super) struct Admission {
     body_limit: u64,
     body_pace: BodyPace,
     runs: Option<Arc<EndpointRuns>>,
-    /// A store that checks the limits and begins the record in one call. `None` if the endpoint
-    /// does not have both limits and keys, or if no store can do both.
+    /// A store that checks the limits and begins the record in one call. `None` if the endpoint has
+    /// only limits or only keys, or if no store can do both.
     store: Option<Arc<dyn AdmissionStore>>,
 }
 
@@ -137,7 +137,7 @@ impl KeyedAdmission {
         };
         let requests = limits.requests(info);
         let can_join = |store: &&Arc<dyn AdmissionStore>| {
-            // Prefetched tokens need no call, so there is nothing to join.
+            // Prefetched tokens need no call to the store, so no call can also begin the record.
             limits.limits().prefetch().is_none() && store.joins(&requests, self.run.request())
         };
         let Some(store) = self.store.as_ref().filter(can_join) else {

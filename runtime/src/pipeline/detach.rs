@@ -1,4 +1,4 @@
-//! Runs that continue after their request has ended.
+//! Handler runs that continue after their request has ended.
 
 use core::future::Future;
 use core::pin::Pin;
@@ -70,8 +70,8 @@ mod tests {
         let (resume, resumed) = oneshot::channel();
         let (ended, end) = oneshot::channel();
         let mut run = DetachOnDrop::new(&tracker, async {
-            resumed.await.expect("resumed");
-            ended.send(()).expect("waited for");
+            resumed.await.expect("a signal to resume");
+            ended.send(()).expect("the test waits for the end");
         });
         assert!((&mut run).now_or_never().is_none());
         assert_eq!(tracker.len(), 1);
@@ -81,11 +81,11 @@ mod tests {
         tracker.close();
         timeout(Duration::from_secs(10), tracker.wait())
             .await
-            .expect("nothing runs any more");
+            .expect("the end of all tracked tasks");
     }
 
     #[tokio::test]
-    async fn a11_a_run_that_was_never_polled_runs() {
+    async fn a11_a_run_that_is_dropped_before_its_first_poll_runs_to_its_end() {
         let (ended, end) = oneshot::channel();
         drop(DetachOnDrop::new(&TaskTracker::new(), async {
             ended.send(())
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_run_that_is_awaited_to_its_end_gets_no_task() {
+    async fn a_run_that_is_awaited_to_its_end_gets_no_separate_task() {
         let tracker = TaskTracker::new();
         let task = DetachOnDrop::new(&tracker, async { tokio::task::try_id() }).await;
         assert_eq!(task, tokio::task::try_id());

@@ -112,7 +112,8 @@ pub(super) fn begin(endpoint: Arc<MountedEndpoint>, id: RequestId, request: Requ
     )))
 }
 
-/// Enters the stages up to the first one that waits. [`continue_handling`] enters that one again.
+/// Enters the stages up to the first one that waits. [`continue_handling`] enters the waiting stage
+/// again.
 #[inline]
 fn enter_stages(
     endpoint: &MountedEndpoint,
@@ -224,8 +225,7 @@ async fn continue_handling(
 /// Drops a handler that missed its deadline, and returns the response: a 408 if the client's body
 /// is missing, else a 504. Panics of destructors are caught.
 fn cancel(body: &BodyReadState, drop_handler: impl FnOnce()) -> EndpointResponse {
-    // The state is read before the drop, because a body that is dropped no longer counts as waited
-    // for.
+    // The state is read before the drop, because the drop of the body ends the state `WAITING`.
     let response = body.timed_out().unwrap_or_else(deadline_exceeded);
     catch_panic(HANDLER, drop_handler).map_or_else(EndpointResponse::failed, |()| response)
 }
@@ -262,8 +262,8 @@ async fn admit_and_run(
     }
 }
 
-/// Enters the remaining stages and the admission. Returns the admission of a request with a key,
-/// whose run has still to begin.
+/// Enters the remaining stages and the admission. Returns the admission of a request with a key.
+/// The run of the request has not begun yet.
 async fn admit(
     endpoint: &MountedEndpoint,
     state: &mut RequestState,

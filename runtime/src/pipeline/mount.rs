@@ -60,8 +60,8 @@ impl Mount {
     }
 
     /// Returns `true` if a small body is read before the store is called. The handler or the
-    /// fingerprint needs the body anyway, and reading it first means that a client whose body never
-    /// arrives takes no tokens and begins no record.
+    /// fingerprint needs the body anyway. A request whose body never arrives then takes no tokens
+    /// and begins no record.
     pub(crate) fn reads_body_early(&self) -> bool {
         self.runs.is_some() || self.limits.is_some() && self.reads_body
     }

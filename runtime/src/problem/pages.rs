@@ -43,7 +43,7 @@ fn pages(folder: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn f03_codes_and_pages_correspond() {
+fn f03_each_code_has_a_page_and_each_page_has_a_code() {
     let codes: BTreeSet<String> = registry::ALL
         .iter()
         .map(|spec| spec.code.to_owned())
@@ -143,7 +143,7 @@ fn field_error(example: &Value) -> FieldError {
         location.or_else(|| text("parameter").map(|text| Location::Parameter(text.into())));
     let location = location.or_else(|| text("header").map(|text| Location::Header(text.into())));
     FieldError::new(
-        location.expect("a place"),
+        location.expect("a location"),
         text("code").expect("a code"),
         text("detail").expect("a detail"),
     )

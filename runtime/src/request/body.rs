@@ -208,7 +208,7 @@ impl HttpBody for ReturnedBody {
 impl Drop for LimitedBody {
     fn drop(&mut self) {
         // A handler that drops the body does not wait for the client any more, so a later deadline
-        // is a 504 and not a 408. Get and set need not be one step: only this body writes its
+        // is a 504 and not a 408. Two separate steps are safe, because only this body writes its
         // state.
         if self.state.get() == WAITING {
             self.state.set(READING);

@@ -14,7 +14,8 @@ use crate::problem::{EndpointResponse, Problem, registry};
 pin_project! {
     /// A future with a deadline. The timer is created when the future first waits, because most
     /// requests of a fast service never wait. The timer is not subject to tokio's cooperative
-    /// budget: a future that always has work uses up the budget, and must still meet its deadline.
+    /// budget: a future that always has work uses up the budget, and must still be ended at its
+    /// deadline.
     pub(crate) struct Within<F> {
         #[pin]
         future: F,
@@ -81,14 +82,14 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_future_that_waits_beyond_its_deadline_is_ended() {
+    async fn a_future_that_waits_beyond_its_deadline_has_no_output() {
         let second = Duration::from_secs(1);
         assert_eq!(with_timeout(second, sleep(second * 2)).await, None);
         assert_eq!(with_timeout(second * 2, sleep(second)).await, Some(()));
     }
 
     #[tokio::test]
-    async fn a18_a_handler_that_never_waits_meets_its_deadline() {
+    async fn a18_a_handler_that_never_waits_is_ended_after_its_deadline() {
         let busy = async {
             let started = Instant::now();
             while started.elapsed() < Duration::from_secs(5) {

@@ -22,17 +22,16 @@ use super::read;
 use crate::client::peer;
 use crate::problem::Problem;
 
-/// The longest body, in bytes, that is read before the store is called, if its length is known.
-/// Most bodies are shorter. A client over its rate limit cannot make the service read more than
-/// this.
+/// A body of known length up to this number of bytes is read before the store is called. Most
+/// bodies are shorter. A client over its rate limit cannot make the service read more than this.
 const SMALL_BODY: u64 = 64 << 10;
 
 /// The maximum number of bytes of an unread body that are read and dropped, so that the connection
 /// can be reused. Above this number, a new connection is cheaper.
 const MAX_DRAINED: u64 = 16 << 20;
 
-/// The pause after which draining ends: a client that sends nothing for this time waits for the
-/// response.
+/// Draining ends if no data arrives for this time, because the client is then probably waiting for
+/// the response.
 const DRAIN_PAUSE: Duration = Duration::from_millis(500);
 
 /// The longest time of draining.
@@ -41,8 +40,8 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// The body limit of axum's extractors (`DefaultBodyLimit`).
 const AXUM_LIMIT: u64 = 2 << 20;
 
-/// A request while its arguments are extracted. Extractors borrow it, and it is not moved: a copy
-/// would enlarge the future that every request allocates.
+/// A request while its arguments are extracted. Extractors borrow the request. A move would copy it
+/// into the future that is allocated for every request, and enlarge that future.
 #[derive(Debug)]
 pub struct Incoming {
     head: Option<Parts>,

@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_previous_hook_still_runs() {
+    fn the_panic_hook_that_was_set_before_still_runs() {
         static SEEN: AtomicBool = AtomicBool::new(false);
         set_hook(Box::new(|_| SEEN.store(true, Ordering::SeqCst)));
         install_hook();

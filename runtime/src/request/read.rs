@@ -94,7 +94,7 @@ mod tests {
     fn read(frames: Vec<Result<Frame<Bytes>, axum::Error>>) -> Result<Bytes, axum::Error> {
         read_whole(StreamBody::new(stream::iter(frames)))
             .now_or_never()
-            .expect("frames that are there")
+            .expect("frames that are ready")
     }
 
     #[test]
@@ -130,7 +130,7 @@ mod tests {
             });
             let body = read_whole(StreamBody::new(Box::pin(body)))
                 .now_or_never()
-                .expect("frames that are there");
+                .expect("frames that are ready");
             assert!(body.is_ok());
         }
     }

@@ -1,5 +1,5 @@
-//! Closes connections without a request: those whose client sends nothing, and those that are idle
-//! when the server stops.
+//! Closes connections that have no request: if the client sends nothing, or if the connection is
+//! idle when the server stops.
 //!
 //! hyper sets its deadline for a request's head after it has detected the protocol, HTTP/1 or
 //! HTTP/2, from the first bytes. Before that, the deadline of this module applies. When the server
@@ -219,7 +219,7 @@ mod tests {
     async fn a_stopped_connection_ends_when_no_request_is_in_flight() {
         let (stop, in_flight) = (CancellationToken::new(), InFlightCounter::default());
         let (mut client, mut server) = connection(&stop, &in_flight);
-        client.write_all(b"GET").await.expect("room");
+        client.write_all(b"GET").await.expect("room in the buffer");
         let request = in_flight.start();
         let mut first = [0; 3];
         server.read_exact(&mut first).await.expect("half a head");

@@ -30,10 +30,10 @@ pub trait AdmissionStore: fmt::Debug + Send + Sync + 'static {
     /// call changes nothing. If the record already exists, the tokens stay taken, because a replay
     /// counts like any other request.
     ///
-    /// **Idempotent** for the token of the run, but not for the tokens of the limits: a repeated
-    /// call takes those again. A store that repeats a call by itself must not return the rejection
-    /// of the repeated call, because the first call may have begun the run. The store returns
-    /// [`Unavailable`](super::StoreError::Unavailable) instead.
+    /// **Idempotent** for the record only: a repeated call with the same run token begins no second
+    /// run, but it takes the tokens of the limits again. A store that repeats a call by itself must
+    /// not return the rejection of the repeated call, because the first call may have begun the
+    /// run. The store returns [`Unavailable`](super::StoreError::Unavailable) instead.
     ///
     /// **Expiry**: the same as in [`acquire`](crate::policies::rate_limit::LimitStore::acquire) and
     /// [`begin`](crate::policies::idempotency::IdempotencyStore::begin).

@@ -71,7 +71,8 @@ enum Source {
 pub(crate) struct Facets {
     pub(crate) limits: Arc<dyn LimitStore>,
     pub(crate) records: Arc<dyn IdempotencyStore>,
-    /// The implementation that admits with both in one step, if one store has both.
+    /// The implementation that checks the limits and begins the record in one step; `None` if the
+    /// store has none.
     pub(crate) admission: Option<Arc<dyn AdmissionStore>>,
 }
 

@@ -1,9 +1,9 @@
 //! The test suite of an [`AdmissionStore`], which checks limits and begins a run in one step.
 //!
 //! [`admission_store_suite!`](crate::admission_store_suite) runs all cases. Each case takes an
-//! empty store and an [`Elapse`] that advances the store's time. It panics if the store breaks the
-//! rule in the name of the case (B2 for `b02_…`). The guide lists the rules
-//! (`docs/guide/rules.md`).
+//! empty store and an [`Elapse`] that advances the store's time. The case panics if the store
+//! breaks the rule whose number is in the name of the case: B2 for `b02_…`. The guide lists the
+//! rules (`docs/guide/rules.md`).
 //!
 //! To check the records that [`admit`](AdmissionStore::admit) creates, run the suite of
 //! [`IdempotencyStore`] on [`ByAdmission`].

@@ -1,9 +1,9 @@
 //! The test suite of an [`IdempotencyStore`].
 //!
 //! [`idempotency_store_suite!`](crate::idempotency_store_suite) runs all cases. Each case takes an
-//! empty store and an [`Elapse`] that advances the store's time. It panics if the store breaks the
-//! rule in the name of the case (A8 for `a08_…`). The guide lists the rules
-//! (`docs/guide/rules.md`).
+//! empty store and an [`Elapse`] that advances the store's time. The case panics if the store
+//! breaks the rule whose number is in the name of the case: A8 for `a08_…`. The guide lists the
+//! rules (`docs/guide/rules.md`).
 
 use core::time::Duration;
 use std::sync::Arc;

@@ -1,8 +1,9 @@
 //! The test suite of a [`LimitStore`].
 //!
 //! [`limit_store_suite!`](crate::limit_store_suite) runs all cases. Each case takes an empty store
-//! and an [`Elapse`] that advances the store's time. It panics if the store breaks the rule in the
-//! name of the case (B1 for `b01_…`). The guide lists the rules (`docs/guide/rules.md`).
+//! and an [`Elapse`] that advances the store's time. The case panics if the store breaks the rule
+//! whose number is in the name of the case: B1 for `b01_…`. The guide lists the rules
+//! (`docs/guide/rules.md`).
 
 use core::time::Duration;
 use std::sync::Arc;

@@ -112,8 +112,8 @@ impl ReferenceBucket {
             .sum()
     }
 
-    /// Returns the level of the token bucket, as the number of microseconds in which so many tokens
-    /// are refilled. The bucket begins full.
+    /// Returns the level of the token bucket: the time in microseconds in which an empty bucket
+    /// refills to this level. The bucket begins full.
     fn level(&self, quota: Quota, now: u64) -> u64 {
         let (mut level, mut at) = (quota.window(), 0);
         for (moment, cost) in &self.taken {

@@ -220,7 +220,7 @@ proptest! {
 
 proptest! {
     #[test]
-    fn d01_a_key_defines_one_order(left in row(0_i64..3), right in row(0_i64..3)) {
+    fn d01_keys_have_the_reference_order(left in row(0_i64..3), right in row(0_i64..3)) {
         fn agrees<K: Order>(left: &Row, right: &Row) -> bool {
             K::of(left).compare(&K::of(right)) == K::reference_order(left, right)
         }
@@ -271,7 +271,7 @@ async fn d07_every_page_query_uses_its_index_in_both_directions() {
 }
 
 #[tokio::test]
-async fn d05_a_page_has_the_members_of_its_kind() {
+async fn d05_only_a_bidirectional_page_has_prev_cursor() {
     let members = async |page: Page<i64>| -> Vec<String> {
         let response = axum::response::IntoResponse::into_response(page);
         let body = axum::body::to_bytes(response.into_body(), 4096)

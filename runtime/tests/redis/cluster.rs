@@ -265,7 +265,7 @@ async fn b05_calls_follow_the_keys_of_a_migrating_slot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b05_a_begin_in_a_migrating_slot_waits_and_is_not_ambiguous() {
+async fn b05_begin_waits_for_a_slot_migration_and_is_not_executed_if_it_times_out() {
     let cluster = RedisCluster::start();
     let (long_timeout_store, short_timeout_store) = (
         store_in_namespace(&cluster.url(), "test").await,
@@ -380,7 +380,9 @@ async fn b02_concurrent_requests_for_limits_in_several_slots_take_all_tokens_or_
         admitted += 1;
     }
     assert_eq!(admitted, 30, "the burst of the tighter limit");
-    // If tokens are given back between two other calls, the refill during that time may be missing.
+    // If another call has changed the bucket before tokens are given back, the refill of the time
+    // in between is not counted. A part of a token may then be missing, and only whole tokens are
+    // counted here.
     let remaining = (
         remaining(&store, first).await,
         remaining(&store, second).await,
@@ -524,7 +526,7 @@ async fn until_available(store: &RedisStore, request: LimitRequest<'_>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn b02_tokens_that_were_refilled_are_not_given_back_again() {
+async fn b02_tokens_are_not_given_back_to_a_bucket_that_was_refilled_meanwhile() {
     let cluster = RedisCluster::start();
     let store = store_in_namespace(&cluster.url(), "test").await;
     for _ in 0..ATTEMPTS {

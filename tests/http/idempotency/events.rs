@@ -1,5 +1,5 @@
-//! Tests of the second table on idempotency: the events that change a record while its request
-//! runs.
+//! Tests the events that change a record while its request runs (the tables in
+//! `docs/guide/idempotency.md`, "How the handler's outcome changes the record" and "Failures").
 
 use std::sync::Arc;
 

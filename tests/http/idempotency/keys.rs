@@ -92,7 +92,7 @@ async fn a03_an_invalid_key_takes_no_tokens() {
 }
 
 #[tokio::test]
-async fn a02_quoted_and_bare_keys_replay_each_other() {
+async fn a02_a_retry_with_quotes_around_its_key_is_a_replay() {
     let service = service().await;
     order(&service.client, UUID, VALID_ORDER).send().await;
     assert!(
@@ -250,7 +250,7 @@ async fn a04_a_key_without_a_caller_is_rejected_unless_declared_anonymous() {
 }
 
 #[tokio::test]
-async fn a05_another_path_query_or_body_is_a_mismatch() {
+async fn a05_a_request_with_another_path_query_or_body_is_a_422() {
     let service = service().await;
     order(&service.client, "k", VALID_ORDER).send().await;
     for reply in [
@@ -287,7 +287,7 @@ async fn a05_another_path_query_or_body_is_a_mismatch() {
 }
 
 #[tokio::test]
-async fn a06_white_space_order_and_escapes_of_json_do_not_matter() {
+async fn a06_a_retry_with_other_white_space_order_or_escapes_of_json_is_a_replay() {
     let service = service().await;
     order(&service.client, "k", r#"{"item": "tea", "how": "well"}"#)
         .send()

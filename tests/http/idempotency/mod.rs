@@ -1,5 +1,5 @@
-//! Tests of idempotency. Each request selects the behaviour of the handler. `states` and `events`
-//! test the two tables of states and events.
+//! Tests of idempotency. Each request selects the behaviour of the handler. `states` tests the
+//! response for each state of a record, and `events` tests the events that change a record.
 
 mod encrypted;
 mod events;

@@ -1,9 +1,10 @@
-//! Tests of the first table on idempotency: a request finds a record in each of its states.
+//! Tests the response to a request for each state of its record (the table in
+//! `docs/guide/idempotency.md`, "Responses to a retry").
 
 use super::*;
 
 #[tokio::test]
-async fn a10_a_request_in_flight_is_a_409_and_a_mismatch_outranks_it() {
+async fn a10_during_a_run_a_retry_is_a_409_and_a_different_request_is_a_422() {
     let service = service().await;
     let client = service.client.clone();
     let first = tokio::spawn(async move {
@@ -95,7 +96,7 @@ async fn a14_a_run_with_a_lapsed_lease_is_rerun_if_declared() {
 }
 
 #[tokio::test]
-async fn a15_an_unknown_outcome_is_not_retryable_for_any_retry() {
+async fn a15_every_retry_of_an_unknown_outcome_gets_a_500_that_is_not_retryable() {
     let service = service().await;
     let body = r#"{"item": "tea", "how": "panic"}"#;
     order(&service.client, "k", body)
@@ -350,7 +351,7 @@ async fn concurrent_requests_have_one_effect_and_one_response() {
 }
 
 #[tokio::test]
-async fn a09_a_mismatch_outranks_replay_and_unknown() {
+async fn a09_a_different_request_is_a_422_if_the_record_is_done_or_unknown() {
     let service = service().await;
     order(&service.client, "done", VALID_ORDER).send().await;
     order(&service.client, "done", HELD)

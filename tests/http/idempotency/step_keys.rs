@@ -121,7 +121,7 @@ async fn a_request_without_its_optional_key_has_no_step_keys() {
 }
 
 #[tokio::test]
-async fn a05_a_retry_with_another_value_of_a_listed_field_is_a_mismatch() {
+async fn a05_a_request_with_another_value_of_a_listed_field_is_a_422() {
     let service = service().await;
     let call = |region: Option<&str>| {
         let call = keyed_request(&service.client, ALICE, "k").header("x-other", "any");

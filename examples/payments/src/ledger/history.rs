@@ -14,8 +14,9 @@ pub struct NewestFirst {
 }
 
 impl Ledger {
-    /// Returns a page of the payments from or to the caller's accounts, or from or to one of these
-    /// accounts. The payment that is nearest to the position comes first.
+    /// Returns a page of the payments from or to the caller's accounts. With `account`, returns
+    /// only payments from or to this account of the caller. The payment that is nearest to the
+    /// position of the page comes first.
     ///
     /// A reader of all pages gets every payment that existed from the first page to the last one
     /// exactly once, even if payments are added meanwhile.
@@ -168,8 +169,8 @@ mod tests {
                 costs.push(count_steps(&test, direction(ids[depth])).await);
             }
             let (min, max) = (
-                costs.iter().min().expect("three"),
-                costs.iter().max().expect("three"),
+                costs.iter().min().expect("three costs"),
+                costs.iter().max().expect("three costs"),
             );
             assert!(*min > 100 && max - min < min / 10, "{costs:?}");
         }

@@ -22,7 +22,7 @@ pub(crate) enum Retryable {
     Never,
     /// Problems are retryable only with `retryable = true`.
     Declared,
-    /// Problems are retryable with `retryable = true`. Otherwise it depends on the effects of the
+    /// Problems are retryable with `retryable = true`. Otherwise this depends on the effects of the
     /// handler.
     Depends,
     /// Problems are always retryable.

@@ -63,8 +63,8 @@ fn list() -> Ident {
     names::name("KINDS")
 }
 
-/// Generates a constant with the specification of each declared case. Both functions read this
-/// list.
+/// Generates a constant with the specification of each declared case. The bodies of `problem` and
+/// `kinds` read this list.
 fn specs(cases: &[Case<'_>]) -> TokenStream {
     let specs: Vec<TokenStream> = declared(cases).map(|(_, problem)| spec(problem)).collect();
     if specs.is_empty() {

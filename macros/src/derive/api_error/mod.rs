@@ -122,7 +122,8 @@ fn check_codes(cases: &[Case<'_>], sink: &Sink<'_>) {
     }
 }
 
-/// Combines the parts of a case. Reports extensions of a problem that cannot have extensions.
+/// Combines the parts of a case. Reports an error if the case has extension fields and its problem
+/// does not allow them.
 fn case<'a>(
     (path, name): (TokenStream, Option<&'a Ident>),
     fields: &'a Fields,

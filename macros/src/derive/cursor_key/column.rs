@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_without_quotes_are_columns() {
+    fn only_names_that_need_no_quotes_in_sql_are_columns() {
         for column in ["id", "_id2", "payments.created_at", "main.payments.ID"] {
             assert!(is_column(column), "{column}");
         }

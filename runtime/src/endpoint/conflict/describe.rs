@@ -118,7 +118,7 @@ const fn date(message: Message, date: Option<Date>) -> Message {
         .number(date.day() as usize % 10)
 }
 
-/// Appends the endpoint with the version that links to it have.
+/// Appends the endpoint, with the version that links use.
 #[expect(
     clippy::large_types_passed_by_value,
     reason = "built once, where the compilation fails"

@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn e02_only_days_of_the_calendar_are_dates() {
+    fn e02_a_date_can_be_created_only_for_a_day_of_the_calendar() {
         for (year, month, day) in [
             (1969, 12, 31),
             (10_000, 1, 1),

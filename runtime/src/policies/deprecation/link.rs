@@ -53,7 +53,7 @@ mod tests {
         let path = SuccessorPath::new("/v1/a/{one}/b/{two}", "/things/{two}/of/{one}")
             .expect("the same names");
         assert_eq!(path.fill("/v1/a/x%2Fy/b/7"), "/things/7/of/x%2Fy");
-        let path = SuccessorPath::new("/v1/things", "/things").expect("no names");
+        let path = SuccessorPath::new("/v1/things", "/things").expect("no parameters");
         assert_eq!(path.fill("/v1/things"), "/things");
         assert_eq!(SuccessorPath::new("/v1/a/{one}", "/a/{other}"), None);
     }
@@ -66,7 +66,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn e02_a_path_cannot_break_out_of_its_link(id in "[^/]*") {
+        fn e02_a_link_contains_no_character_of_the_path_that_could_end_the_link(id in "[^/]*") {
             let path = SuccessorPath::new("/v1/a/{id}", "/a/{id}").expect("the same names");
             let link = path.fill(&format!("/v1/a/{id}"));
             proptest::prop_assert!(link.starts_with("/a/") && link.is_ascii());

@@ -12,7 +12,8 @@
 //! | array | the forms of its items between brackets |
 //! | object | its members between braces: for each the form of its name, then of its value |
 //!
-//! A length below 255 is one byte. A longer one is the byte 255 and eight bytes, big-endian.
+//! A length below 255 is one byte. A longer length is written as the byte 255 and eight bytes,
+//! big-endian.
 //!
 //! Stored fingerprints are hashes of the canonical form. If the form changes, increase the version
 //! of the fingerprints.
@@ -76,9 +77,9 @@ struct Member {
 
 /// An array or object that has not ended.
 struct Container {
-    /// The bracket or brace that ends it.
+    /// The bracket or brace at the end of the container.
     end: u8,
-    /// The index of its first member.
+    /// The index of the first member of the container.
     first_member: usize,
     /// `true` while the members are in ascending order without duplicates.
     sorted: bool,
@@ -394,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn a06_order_white_space_and_escapes_do_not_matter() {
+    fn a06_the_order_of_members_white_space_and_escapes_do_not_matter() {
         assert!(is_same(
             r#"{"a":1,"b":[true,null]}"#,
             " {\"b\" : [ true ,\n null ], \"a\":1 } "
@@ -504,14 +505,14 @@ mod tests {
         }
 
         #[test]
-        fn a06_layout_never_matters(value in json()) {
+        fn a06_compact_and_pretty_json_have_the_same_canonical_form(value in json()) {
             let compact = serde_json::to_string(&value).expect("JSON");
             let pretty = serde_json::to_string_pretty(&value).expect("JSON");
             prop_assert!(is_same(&compact, &pretty));
         }
 
         #[test]
-        fn a06_different_values_differ(left in json(), right in json()) {
+        fn a06_different_values_have_different_canonical_forms(left in json(), right in json()) {
             let (l, r) = (left.to_string(), right.to_string());
             prop_assert_eq!(is_same(&l, &r), left == right);
         }

@@ -19,7 +19,7 @@ pub(crate) enum Settlement {
 
 /// Decides how a run that produced a response is settled.
 ///
-/// Statuses 408, 425 and 429 ask the client to send the request again, so they free the key.
+/// Statuses 408, 425 and 429 ask the client to send the request again, so the record is removed.
 pub(crate) fn settle(origin: ResponseOrigin, status: StatusCode, effects: Effects) -> Settlement {
     if origin == ResponseOrigin::Refused || effects == Effects::None {
         return Settlement::Abort;
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a16_refusals_and_errors_without_effects_free_the_key() {
+    fn a16_refusals_and_errors_without_effects_remove_the_record() {
         let conflict = StatusCode::CONFLICT;
         assert_eq!(
             settle(ResponseOrigin::Refused, conflict, Effects::Unknown),

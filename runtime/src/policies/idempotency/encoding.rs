@@ -24,8 +24,8 @@ impl StoredResponse {
         bytes
     }
 
-    /// Decodes the result of [`to_bytes`](Self::to_bytes) of this or an earlier release. Returns
-    /// `None` for any other bytes.
+    /// Decodes bytes that [`to_bytes`](Self::to_bytes) has written, in this or an earlier release.
+    /// Returns `None` for any other bytes.
     pub fn from_bytes(mut bytes: Bytes) -> Option<Self> {
         let status = StatusCode::from_u16(bytes.try_get_u16().ok()?).ok()?;
         read_content(status, bytes)

@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a04_a_renamed_path_parameter_keeps_its_records() {
+    fn a04_records_are_still_found_after_a_path_parameter_is_renamed() {
         let named = |route| record(Some("alice"), "POST", route, "k");
         let first = named("/v1/orders/{id}/lines/{line}");
         assert_eq!(first, named("/v1/orders/{order_id}/lines/{line_number}"));
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn a05_two_different_json_media_types_differ() {
+    fn a05_requests_with_different_json_media_types_differ() {
         let json = |media| fingerprint("/", media, r#"{"x":1}"#);
         assert_ne!(
             json("application/json"),

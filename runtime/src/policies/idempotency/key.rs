@@ -110,8 +110,8 @@ pub(crate) fn key_without_caller() -> Problem {
 
 /// Rejects a short key of a request without a caller.
 ///
-/// All such requests share one space of keys, so a key must not be guessable. It needs at least
-/// 128 bits, which are 22 characters of base64.
+/// All such requests share one space of keys, so a key must not be guessable. Such a key needs at
+/// least 128 bits, which are 22 characters of base64.
 pub(crate) fn check_anonymous_key(key: &str) -> Result<(), Problem> {
     if key.len() >= 22 {
         return Ok(());
@@ -220,6 +220,6 @@ mod tests {
 
     #[test]
     fn a01_a_request_without_the_field_has_no_key() {
-        assert_eq!(key(&[]).expect("absent"), None);
+        assert_eq!(key(&[]).expect("no error"), None);
     }
 }

@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a12_a_lost_lease_does_not_stop_the_renewal_of_others() {
+    async fn a12_a_lost_lease_does_not_stop_the_renewal_of_other_leases() {
         let records = records();
         let renewer = start(&records, TTL);
         let runs = [begin(1), begin(2), begin(3)];

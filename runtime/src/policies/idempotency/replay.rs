@@ -37,8 +37,8 @@ pub(super) fn response_from_record(outcome: BeginOutcome, record: RecordKey) -> 
                 .with_cause(&OutcomeUnknown(record)),
         ),
         // `Aborted` is the result of a late duplicate of a `begin`, and the caller has already
-        // handled `Started`. A 503 is retryable, so a client that gets it nevertheless sends the
-        // request again.
+        // handled `Started`. No client should get this response. If a client gets it, the client
+        // sends the request again, because a 503 is retryable.
         BeginOutcome::Started | BeginOutcome::Aborted => {
             EndpointResponse::refused(Problem::new(&registry::STORE_UNAVAILABLE))
         }
@@ -99,8 +99,9 @@ fn replay_with_body(stored: &StoredResponse, body: &Bytes) -> Response {
 
 /// Builds the replay of a response whose body was not stored.
 ///
-/// A 2xx becomes a 303 to its `Location`, or a 410. Any other response keeps its status, so that a
-/// client never mistakes a failure for a success.
+/// A 2xx with a `Location` becomes a 303 to this `Location`. A 2xx without a `Location` becomes a
+/// 410. Any other response keeps its status, so that a client never mistakes a failure for a
+/// success.
 fn replay_without_body(stored: &StoredResponse) -> Response {
     let (status, location) = (
         stored.status(),

@@ -45,8 +45,8 @@ pub struct StepKeys {
 pub(crate) struct RunRecord(pub(crate) RecordKey);
 
 // The contexts make these hashes differ from all other hashes. If the hashed data changes, increase
-// the number in the context: other systems store these keys, so the keys of one number must never
-// change.
+// the number in the context: other systems store these keys, so the keys that are derived with one
+// number must never change.
 const ID_CONTEXT: &str = "aplomb operation 1";
 const STEP_CONTEXT: &str = "aplomb operation step 1";
 
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a14_other_steps_and_other_operations_have_other_keys() {
+    fn a14_each_step_and_each_operation_has_a_different_key() {
         let first = step_keys(1, 1);
         let mut keys = vec![
             first.id().to_owned(),

@@ -466,7 +466,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_displayed_name_of_a_record_parses_back() {
+    fn the_displayed_name_of_a_record_can_be_parsed() {
         let key = RecordKey::new([0xfe; 16], [1; 16]);
         assert_eq!(key.to_string().parse(), Ok(key));
         for wrong in [

@@ -7,8 +7,8 @@ use super::page::{Page, PageNavigation};
 use super::position::Position;
 use super::request::PageRequest;
 
-/// The request of a list that is read in both directions, from
-/// [`PageRequest::bidirectional`](PageRequest::bidirectional).
+/// The request for a page of a list that is read in both directions.
+/// [`PageRequest::bidirectional`](PageRequest::bidirectional) creates it.
 ///
 /// Read the rows from the position on, with the nearest row first: a page before a key is read in
 /// the reverse order of the list. [`keyset`](Self::keyset) generates the SQL for this order.

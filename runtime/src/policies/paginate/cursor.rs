@@ -11,8 +11,8 @@ use crate::problem::{Problem, registry};
 use crate::request::Caller;
 use crate::secret::{Key, KeyedHash, Secret};
 
-/// The format version and the key id, one byte each. The key id is always 0, because both keys are
-/// tried.
+/// The format version and the key id, one byte each. The key id is always 0, because both the
+/// current and the previous key are tried.
 pub(crate) const HEADER: [u8; 2] = [2, 0];
 const MAC_BYTES: usize = 16;
 /// The maximum length of a cursor in characters. A URI with such a cursor stays within the limits
@@ -41,7 +41,7 @@ pub(crate) struct Binding<'a> {
     pub(crate) caller: Option<&'a Caller>,
 }
 
-/// The error for a key whose values are too long for a cursor.
+/// The error for a sort key whose values are too long for a cursor.
 #[derive(Debug)]
 pub(crate) struct CursorTooLong;
 

@@ -8,9 +8,9 @@ use super::value::CursorValue;
 ///
 /// Column names come from the type of the key and values are bound, so the text of the query
 /// contains no part of a request. If all columns have the same direction, the condition compares
-/// rows: `(created_at, id) < (?, ?)`. Otherwise the condition is expanded, with an additional
-/// comparison of the first column. A database can answer both forms from an index over the columns
-/// in their order, so every page costs the same.
+/// rows: `(created_at, id) < (?, ?)`. Otherwise the condition compares the columns one by one,
+/// after an additional comparison of the first column. A database can answer both forms from an
+/// index over the columns in their order, so every page costs the same.
 ///
 /// [`sql`](Self::sql) returns the text and the values. With the feature `sqlx`, `push_onto` pushes
 /// them onto a query.

@@ -45,8 +45,8 @@ impl OffsetRequest {
     /// The last item that a page can contain, counted from 1.
     pub const MAX_ITEM: u32 = 10_000;
 
-    /// Creates a request to call a handler in a test: a page of up to `limit` items. Both numbers
-    /// are at least 1.
+    /// Creates a request to call a handler in a test: a page of up to `limit` items. A number of 0
+    /// is raised to 1.
     pub fn new(page: u32, limit: u32) -> Self {
         Self {
             page: page.max(1),
@@ -184,9 +184,9 @@ mod tests {
 
     #[test]
     fn d08_pages_beyond_item_10_000_are_refused() {
-        assert_eq!(parse_page(None, 50).expect("the first"), (1, 50));
-        assert_eq!(parse_page(Some("200"), 50).expect("the last"), (200, 50));
-        assert_eq!(parse_page(Some("10000"), 1).expect("the last"), (10_000, 1));
+        assert_eq!(parse_page(None, 50).expect("a page"), (1, 50));
+        assert_eq!(parse_page(Some("200"), 50).expect("a page"), (200, 50));
+        assert_eq!(parse_page(Some("10000"), 1).expect("a page"), (10_000, 1));
         for (page, limit) in [
             ("201", 50),
             ("10001", 1),

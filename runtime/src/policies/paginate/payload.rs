@@ -182,14 +182,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn d02_a_written_position_reads_back(values in prop::collection::vec(value(), 1..5)) {
+        fn d02_a_written_position_is_read_unchanged(values in prop::collection::vec(value(), 1..5)) {
             for position in [Position::After(values.clone()), Position::Before(values), Position::Start, Position::End] {
                 prop_assert_eq!(read(&bytes_of(&position)), Some(position));
             }
         }
 
         #[test]
-        fn d02_bytes_that_can_be_read_are_written_identically(bytes in prop::collection::vec(0_u8..6, 0..12)) {
+        fn d02_bytes_that_are_read_and_written_again_are_the_same(bytes in prop::collection::vec(0_u8..6, 0..12)) {
             if let Some(position) = read(&bytes) {
                 prop_assert_eq!(bytes_of(&position), bytes);
             }

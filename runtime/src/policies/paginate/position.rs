@@ -59,8 +59,8 @@ impl<K> Neighbours<K> {
     /// Returns the positions of the previous and the next page. `rows` is in the order of the list.
     /// `more` is set if further rows follow in the direction of reading.
     ///
-    /// A client that reads after or before a key came from a page on the other side of the key, so
-    /// that page exists. An empty page has no row to start from. Its previous page is then the last
+    /// A client that reads after or before a key came from a page on the other side of the key, and
+    /// this page exists. An empty page has no row to start from. Its previous page is then the last
     /// page of the list (`End`), and its next page is the first page (`Start`).
     pub(super) fn around<T, L>(
         position: &Position<L>,

@@ -92,11 +92,11 @@ mod tests {
 
     #[test]
     fn d04_the_limit_has_a_default_and_a_maximum() {
-        assert_eq!(parse_limit(None, LIMITS).expect("absent"), 50);
-        assert_eq!(parse_limit(Some("7"), LIMITS).expect("within"), 7);
-        assert_eq!(parse_limit(Some("101"), LIMITS).expect("over"), 100);
+        assert_eq!(parse_limit(None, LIMITS).expect("the default"), 50);
+        assert_eq!(parse_limit(Some("7"), LIMITS).expect("a number"), 7);
+        assert_eq!(parse_limit(Some("101"), LIMITS).expect("a number"), 100);
         assert_eq!(
-            parse_limit(Some("99999999999999999999"), LIMITS).expect("far over"),
+            parse_limit(Some("99999999999999999999"), LIMITS).expect("a number"),
             100
         );
     }

@@ -174,7 +174,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn d01_values_have_the_order_of_their_source(
+        fn d01_converted_values_have_the_order_of_the_original_values(
             integers: [i64; 2], small: [u32; 2], texts in ["[a-cA-Zé😀\u{0}]{0,4}", "[a-cA-Zé😀\u{0}]{0,4}"],
             bytes: [Vec<u8>; 2], pairs: [[u8; 2]; 2], flags: [bool; 2], ulids: [u128; 2],
         ) {

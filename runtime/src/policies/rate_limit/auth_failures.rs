@@ -1,7 +1,7 @@
 //! The limit of failed authentications, by client address.
 //!
-//! This limit is separate from the limits of the caller that a request claims to be, so an attacker
-//! cannot use up the tokens of that caller. A client whose authentication fails too often gets a
+//! This limit is separate from the limits of callers. So an attacker who pretends to be a caller
+//! cannot use up the tokens of this caller. A client whose authentication fails too often gets a
 //! 429. Valid credentials from the same address are not affected, because many clients can share an
 //! address.
 

@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn b08_a_cost_above_the_burst_is_lowered_to_it() {
+    fn b08_a_cost_above_the_burst_is_lowered_to_the_burst() {
         assert_eq!(Cost::Of(|_| 3).tokens(&head(), 10), 3);
         assert_eq!(Cost::Of(|_| 0).tokens(&head(), 10), 0);
         assert_eq!(Cost::Of(|_| u64::MAX).tokens(&head(), 10), 10);

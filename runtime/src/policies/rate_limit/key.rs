@@ -67,7 +67,7 @@ pub struct LimitKeyType {
 }
 
 impl LimitKeyType {
-    /// Returns the kind that verifies with `K`.
+    /// Returns the reference to `K`.
     pub const fn of<K: LimitKey>() -> Self {
         Self {
             id: TypeId::of::<K>(),
@@ -81,7 +81,7 @@ impl LimitKeyType {
     }
 }
 
-/// Two kinds are equal if they were made from the same type.
+/// Two references are equal if they were made from the same type.
 impl PartialEq for LimitKeyType {
     fn eq(&self, other: &Self) -> bool {
         self.id == other.id

@@ -65,8 +65,8 @@ pub(crate) struct LimitInputs<'a> {
 pub(crate) type LimitRequests<'a> = SmallVec<[LimitRequest<'a>; 1]>;
 
 impl Limits {
-    /// Prepares the limits of an endpoint. They are the same for all of its versions. Returns
-    /// `None` if the endpoint has no limits.
+    /// Prepares the limits of an endpoint. The limits are the same for all versions of the
+    /// endpoint. Returns `None` if the endpoint has no limits.
     pub(crate) fn new(
         spec: &EndpointSpec,
         overrides: &Overrides,
@@ -118,7 +118,8 @@ impl Limits {
         Ok(Some(limits))
     }
 
-    /// Applies the `on_error` of an enforced limit to the endpoint: one `deny` is enough.
+    /// Applies the `on_error` of an enforced limit to the endpoint. If any enforced limit has
+    /// `deny`, the endpoint has `deny`.
     fn merge_on_error(&mut self, on_error: OnError) {
         if on_error == OnError::Deny {
             self.on_error = on_error;
@@ -311,8 +312,8 @@ fn everyone_without_address() -> LimitSubject<'static> {
 }
 
 /// Returns the text that identifies a limit. The text contains the name of the limit. If the limit
-/// has no name, the text contains the endpoint and the index of the limit. It also contains the
-/// numbers of the limit.
+/// has no name, the text contains the endpoint and the index of the limit. In both cases, the text
+/// also contains the numbers of the limit.
 ///
 /// While a limit is being changed, instances with the old and the new numbers run together. With
 /// separate buckets, each group of instances admits at most its own limit. With a shared bucket,

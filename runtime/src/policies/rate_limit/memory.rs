@@ -20,7 +20,8 @@ use crate::sharded::{KeyHash, Sharded, Slots, WAYS};
 ///
 /// The logs have a separate bound: all logs together have at most as many tokens as the table has
 /// slots. But each of the table's 64 shards has room for at least the 10,000 tokens of the longest
-/// log. Each log counts as 16 tokens more. The logs with the fewest tokens are dropped first.
+/// log. For this bound, each log counts as 16 additional tokens. The logs with the fewest tokens
+/// are dropped first.
 pub struct MemoryLimits {
     table: Sharded<Shard, SHARDS>,
     clock: Arc<dyn Clock>,

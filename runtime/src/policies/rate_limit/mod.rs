@@ -34,10 +34,10 @@
 //! body of more than 64 KiB is read. The queue holds `burst` requests; the first one runs
 //! immediately. A request is rejected if the queue is full, or if its turn would come after the
 //! response deadline (`timeout`). A rejected request takes nothing. Turns are accurate to the
-//! millisecond. A request that costs several tokens runs at the turn of its first token, and delays
-//! the next request by the time of all its tokens. If the client of a queued request disconnects,
-//! the request stays in the queue. In the fields above, `Limit` is the length of the queue and
-//! `Remaining` is the number of its free places.
+//! millisecond. A request that costs three tokens waits no longer than a request that costs one,
+//! but the next request runs at least three intervals after it. If the client of a queued request
+//! disconnects, the request stays in the queue. In the fields above, `Limit` is the length of the
+//! queue and `Remaining` is the number of its free places.
 //!
 //! **Fixed window.** A window of a minute starts with the clock's minute, and a window of a day
 //! with the UTC day.
@@ -85,10 +85,10 @@
 //! - Clients choose values such as `rows`. Read them as the handler does, and do not let the
 //!   handler do more work than the cost covers.
 //! - If the function panics, the request gets a 500 and takes nothing. The handler does not run.
-//! - The results of the function are not compared with the burst at start, not even if operators
-//!   lower the burst.
+//! - The check at start compares only fixed costs with the burst. It does not check a cost
+//!   function, even if operators lower the burst.
 //!
-//! # Counted by a tenant
+//! # Buckets and tenants
 //!
 //! `by` selects the requests that share a bucket:
 //!
@@ -153,7 +153,7 @@
 //!   bucket and the only limit of its endpoint. The record of an idempotency key is begun in a
 //!   separate call.
 //!
-//! # Changed by operators
+//! # Overrides by operators
 //!
 //! Operators can change a named limit in the environment, without a new build. If endpoints declare
 //! `rate_limit("100/min", name = "payments")`, then
@@ -177,14 +177,15 @@
 //! instances with the old and with the new limit run at the same time, each group counts in its own
 //! buckets. Together they admit at most the sum of both limits.
 //!
-//! # Tried before they are enforced
+//! # Shadow limits
 //!
 //! `rate_limit("100/min", shadow)` counts requests and never rejects one. A request takes its
 //! tokens as from any other limit. If the bucket has too few tokens, the request is admitted, takes
 //! nothing from that bucket, and is logged. The first log line, of level info, is written
 //! immediately. Further lines follow at most once per second for each limit of an endpoint. A line
-//! has the number of `requests` since the last line, the endpoint, the limit, and `by`: the kind of
-//! bucket of the last request (caller, address, key or everyone).
+//! has four fields: `requests`, the number of requests over the limit since the last line; the
+//! endpoint; the limit; and `by`, the kind of the last request's bucket (caller, address, key or
+//! everyone).
 //!
 //! Clients do not see a shadow limit: it affects neither the fields above nor `Retry-After`, and an
 //! endpoint with only shadow limits sends no fields. If an enforced limit rejects the request, the
@@ -222,11 +223,12 @@
 //! Ports and zones are dropped. IPv4-mapped addresses count as IPv4. IPv6 addresses count by their
 //! /64 network, which is usually assigned to one customer.
 //!
-//! **Only one field is read**: `X-Forwarded-For`, unless `Forwarded` (RFC 7239) is set. A proxy
-//! that writes one of these fields forwards the other field unchanged, and a request does not show
-//! which field the proxy wrote. Reading both would let clients choose their address. Set the field
-//! that your proxies write. If they write only `Forwarded` and the setting is still
-//! `X-Forwarded-For`, clients can choose their address.
+//! **Only one field is read.** The default is `X-Forwarded-For`. To read `Forwarded` (RFC 7239)
+//! instead, set `APLOMB_FORWARDED_FIELD=forwarded`. A proxy that writes one of these fields
+//! forwards the other field unchanged, and a request does not show which field the proxy wrote.
+//! Reading both would let clients choose their address. Set the field that your proxies write. If
+//! they write only `Forwarded` and the setting is still `X-Forwarded-For`, clients can choose their
+//! address.
 //!
 //! Other surprises:
 //!
@@ -244,11 +246,11 @@
 //!
 //! When a remote store rejects a request, the instance caches the rejection for the time that the
 //! store returned, up to one second. During that time, the instance rejects requests with the same
-//! limits, the same callers or addresses and the same costs. It does so without calling the store,
-//! and before it reads their body. The fields and `Retry-After` have the values of the store,
-//! reduced by the elapsed time. Admissions are never cached. Decisions that the instance makes
-//! while the store is down are not cached either. An instance caches up to 4,096 rejections. They
-//! take less than 700 KiB with two limits per endpoint.
+//! limits, the same callers or addresses and the same costs. It rejects them without a call to the
+//! store, and before it reads their bodies. The fields and `Retry-After` have the values of the
+//! store, reduced by the elapsed time. Admissions are never cached. Decisions that the instance
+//! makes while the store is down are not cached either. An instance caches up to 4,096 rejections.
+//! They take less than 700 KiB with two limits per endpoint.
 //!
 //! # While the store is slow or down
 //!
@@ -260,28 +262,30 @@
 //! - the burst divided by that number and rounded up, and at least the cost of a request. If a
 //!   function computes the cost, that minimum is the whole burst.
 //!
-//! After three failures in a row the instance does not call the store for one second. Then one
-//! request probes the store while the instance continues to decide the others, until a probe
-//! succeeds. The instance logs a line with the cause when this begins, and another line when it
-//! ends.
+//! After three failures in a row the instance does not call the store for one second. After that,
+//! one request per second calls the store as a probe. The instance decides all other requests by
+//! itself until a probe succeeds. The instance logs a line with the cause when this begins, and
+//! another line when it ends.
 //!
 //! If the instance decides by itself, the response has none of the fields above, because the
 //! numbers would be true for one instance only. A 429 still has `Retry-After`. If a bucket has
 //! unreadable content, the request gets a 503 `STORE_UNAVAILABLE`.
 //!
-//! For a request with an idempotency key, one call checks the limits and begins the record if one
-//! Redis stores both and the body is small ([`AdmissionStore`](crate::store::AdmissionStore)). The
-//! instance waits one second for the reply, as for any reply about a record. Without a reply, the
-//! request gets a 503 even if its limits would admit it, because its run may have begun. A reply
-//! after more than 250 ms counts as a failure of the store. While the store is not called for
-//! limits, the instance decides the limits and begins the record in a separate call.
+//! If one Redis stores the limits and the records, and the body is small, a request with an
+//! idempotency key needs only one call: it checks the limits and begins the record
+//! ([`AdmissionStore`](crate::store::AdmissionStore)). The instance waits one second for the reply,
+//! as for any reply about a record. Without a reply, the request gets a 503 even if its limits
+//! would admit it, because its run may have begun. A reply after more than 250 ms counts as a
+//! failure of the store. After three failures in a row, and until a probe succeeds, the instance
+//! decides the limits by itself, and begins the record in a separate call.
 //!
 //! `on_error = deny` forbids an instance to decide by itself. Use it if a limit must never be
 //! exceeded, or if exceeding it costs more than an outage. A request that the store does not decide
 //! gets a 503 `STORE_UNAVAILABLE` with `Retry-After`. While the store is not called, this response
-//! is immediate. The handler does not run. One enforced limit with `on_error = deny` is enough for
-//! its endpoint. If several endpoints name the same limit, all of them or none must set
-//! `on_error = deny`. A `shadow` limit rejects nothing, so it cannot set `on_error = deny`.
+//! is immediate. The handler does not run. If one enforced limit of an endpoint has
+//! `on_error = deny`, this rule applies to all requests of the endpoint. If several endpoints name
+//! the same limit, all of them or none must set `on_error = deny`. A `shadow` limit rejects
+//! nothing, so it cannot set `on_error = deny`.
 //!
 //! ```
 //! # use aplomb::endpoint;

@@ -86,8 +86,8 @@ impl Override {
         })
     }
 
-    /// Returns the limit with the new rate. A declared burst stays if it differs from the number of
-    /// the declared rate, unless the override has a burst.
+    /// Returns the limit with the new rate. If the override has a burst, it is used. Otherwise a
+    /// declared burst stays if it differs from the number of requests in the declared rate.
     fn apply(self, declared: &RateLimitSpec) -> RateLimitSpec {
         let declared_burst = (!declared.algorithm.is_window()
             && declared.burst != declared.permits)

@@ -16,8 +16,8 @@ use super::store::{Acquired, LimitRequest};
 use crate::clock::{Timestamp, micros};
 use crate::sharded::{KeyHash, Sharded, Slots};
 
-/// The batches of an instance, up to 65,536 at a time in about 6.5 MiB. With fewer than a quarter
-/// of that number, no set of the table is full.
+/// The batches of an instance, up to 65,536 at a time in about 6.5 MiB. Each batch belongs to a set
+/// of 16 slots. With fewer than a quarter of that number of batches, no set is full.
 ///
 /// If a set is full, the batch that expires first is dropped. Its tokens are lost, because they
 /// were already taken from the bucket.
@@ -31,7 +31,7 @@ struct TokenBatch {
     tokens: u64,
     /// The time at which the tokens expire.
     expires_at: Timestamp,
-    /// The status that the store returned with them.
+    /// The status that the store returned with the tokens.
     status: LimitStatus,
     /// The time of the call to the store.
     taken_at: Timestamp,

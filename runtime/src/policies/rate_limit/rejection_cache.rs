@@ -15,8 +15,9 @@ use crate::sharded::{Sharded, Slots};
 /// The rejections of the last second, at most 4,096 at a time. They take less than 700 KiB with two
 /// limits per endpoint.
 ///
-/// If a set of the table is full, the rejection that expires first is dropped. The store is then
-/// called again.
+/// Each rejection belongs to a set of 16 slots. If the set is full, a new rejection replaces the
+/// one that expires first. The store is then called again for the requests of the replaced
+/// rejection.
 pub(super) struct RejectionCache {
     table: Sharded<Slots<Rejection>, 16>,
     /// The time at which the last rejection expires, in microseconds; 0 before the first one. This
@@ -81,8 +82,8 @@ impl RejectionCache {
             .insert(hash, rejection, |rejection| rejection.expires_at);
     }
 
-    /// Returns the rejection that the store would return now, if it has rejected these requests
-    /// before.
+    /// Returns the cached rejection of these requests as of `now`, or `None` if the cache has no
+    /// valid rejection.
     pub(super) fn find(&self, requests: &[LimitRequest<'_>], now: Timestamp) -> Option<Acquired> {
         let hash = self.table.hash(CacheKey(requests));
         self.table.lock(hash).get(hash)?.replay(requests, now)
@@ -151,8 +152,9 @@ impl Rejection {
 }
 
 /// Returns the time for which a rejection applies to these requests. `max_queue_wait` is the
-/// `max_queue_wait` of the rejected request. A request that can wait longer for its turn in a leaky
-/// bucket is admitted earlier by the difference.
+/// `max_queue_wait` of the rejected request. If a request to a leaky bucket has a longer
+/// `max_queue_wait` than the rejected request, the rejection ends earlier by the difference of the
+/// two.
 fn remaining_wait(
     requests: &[LimitRequest<'_>],
     statuses: &[LimitStatus],

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_of_different_types_differ() {
+    fn limit_key_types_are_equal_only_for_the_same_type() {
         struct Other;
         impl LimitKey for Other {
             fn verify(value: &str, caller: Option<&Caller>) -> Option<String> {

@@ -64,11 +64,11 @@ pub enum LimitBy {
     Ip,
     /// The endpoint: all of its requests share one bucket.
     Route,
-    /// The [verified](super#counted-by-a-tenant) key of the header with this lower-case name.
-    /// Counts as [`Caller`](Self::Caller) if the key is not verified.
+    /// The [verified](super#buckets-and-tenants) key of the header with this lower-case name.
+    /// A request without a verified key counts as with [`Caller`](Self::Caller).
     Header(&'static str, LimitKeyType),
-    /// The verified key of the path parameter with this name. Counts as [`Caller`](Self::Caller) if
-    /// the key is not verified.
+    /// The verified key of the path parameter with this name. A request without a verified key
+    /// counts as with [`Caller`](Self::Caller).
     Param(&'static str, LimitKeyType),
 }
 

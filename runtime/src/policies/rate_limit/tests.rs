@@ -292,7 +292,7 @@ proptest! {
 
     /// A client that waits for `wait` is admitted, and not a microsecond earlier.
     #[test]
-    fn b06_the_wait_is_exact(
+    fn b06_a_rejected_request_is_admitted_after_its_wait_and_not_earlier(
         algorithm in algorithm(),
         permits in 1_u64..1000,
         burst in 1_u64..20,

@@ -46,7 +46,7 @@ impl Route {
         }
     }
 
-    /// Returns the route that links to the endpoint have.
+    /// Returns the route of the endpoint that links use.
     pub(crate) fn for_links(spec: &EndpointSpec) -> Self {
         Self::new(spec, spec.version.map(VersionSpec::newest_named))
     }

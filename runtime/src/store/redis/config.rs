@@ -317,7 +317,7 @@ mod tests {
             ),
             (
                 "redis+cluster://host?x=1",
-                "the URL of a cluster has no parameters",
+                "the URL of a cluster must not have parameters",
             ),
             ("redis+cluster://me:@host", "a user needs a password"),
         ] {

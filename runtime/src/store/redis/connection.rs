@@ -49,7 +49,8 @@ const PRIMARY_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl ConnectionTarget {
-    /// Returns the same target. If it has sentinels, the copy has its own connections to them.
+    /// Returns a copy of the target. If the target has sentinels, the copy opens separate
+    /// connections to the sentinels.
     fn with_own_connections(&self) -> Self {
         match self {
             Self::Server(client) => Self::Server(client.clone()),

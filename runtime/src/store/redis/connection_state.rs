@@ -53,7 +53,7 @@ pub(super) struct Established {
     pub(super) waiting_since: Arc<AtomicU64>,
 }
 
-/// The time without a reply after which a connection with waiting calls is checked.
+/// The maximum time without a reply while calls wait. After this time the connection is checked.
 const MAX_SILENCE: Duration = Duration::from_secs(1);
 /// The pause after the first failed attempt. It doubles with each failure.
 const MIN_PAUSE: Duration = Duration::from_millis(25);
@@ -95,7 +95,7 @@ impl ConnectionInner {
         }
     }
 
-    /// Notes that a call was sent.
+    /// Records that a call was sent.
     pub(super) fn note_sent(&self, established: &Established) {
         // Only the first waiting call sets the time: an earlier call that still waits must not lose
         // its earlier time. `Relaxed` is enough, because the number guards no other memory.

@@ -32,7 +32,8 @@ pub(super) fn describe_url_error(url: &str, error: &RedisError) -> String {
         .iter()
         .any(|secured| url.starts_with(secured))
     {
-        let remedy = "run a TLS proxy on this machine and name the proxy with redis://";
+        let remedy =
+            "run a TLS proxy on this machine, and use redis:// with the address of the proxy";
         return format!("TLS is not supported; {remedy}");
     }
     let text = error.to_string();

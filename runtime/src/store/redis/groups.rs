@@ -4,9 +4,9 @@
 //! one slot rejects, fails or replies too late, the tokens of the other slots are given back.
 //!
 //! Before the tokens are given back, another request can find them missing and be rejected too
-//! early. No request is admitted wrongly, because tokens that were refilled in the meantime are not
-//! given back again. If the process or the node dies first, the tokens stay taken until the bucket
-//! refills.
+//! early. No request is admitted wrongly, because tokens that the bucket has refilled in the
+//! meantime are not given back. If the process or the node dies first, the tokens stay taken until
+//! the bucket refills.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -256,7 +256,7 @@ mod tests {
         names.iter().copied().map(String::from).collect()
     }
 
-    /// Requests one token of a bucket of ten, which refills one token per second.
+    /// Returns a request for one token. The bucket holds ten tokens, and gets one token per second.
     fn request(shadow: bool) -> LimitRequest<'static> {
         let quota = Quota::new(1, Duration::from_secs(1), 10).expect("valid");
         LimitRequest {

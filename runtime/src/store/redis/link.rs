@@ -70,7 +70,7 @@ impl NodeLink {
         }
     }
 
-    /// Returns a link to the same servers with its own connections.
+    /// Returns a link to the same servers that opens separate connections.
     pub(super) fn with_own_connections(&self) -> Self {
         match self {
             Self::Single(connection) => Self::Single(connection.with_own_connection()),

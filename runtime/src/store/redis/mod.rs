@@ -74,8 +74,8 @@
 //!
 //! **A fail-over loses the writes that the new primary had not received.** These are the last
 //! writes before the failure. If the old primary was cut off from its replicas but not from its
-//! clients, they are all writes from then on, until its clients left it. Records that had reached
-//! the new primary are kept, and their keys do not run twice.
+//! clients, the lost writes are all writes after the cut, until the clients have left the old
+//! primary. Records that had reached the new primary are kept, and their keys do not run twice.
 //!
 //! With `min-replicas-to-write 1` and `min-replicas-max-lag 10`, a primary that has heard from no
 //! replica for ten seconds refuses writes. Idempotent requests then get a 503, and each instance

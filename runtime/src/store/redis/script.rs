@@ -66,7 +66,7 @@ impl Scripts {
         }
     }
 
-    /// Returns the scripts for tests, whose limits read the time from these two keys.
+    /// Returns the scripts for tests. Their limits read the time from these two keys.
     pub(super) fn timed_by(seconds: &str, micros: &str) -> Self {
         let time = format!("redis.call('MGET', '{seconds}', '{micros}')");
         let scripts = Self::new();

@@ -91,7 +91,7 @@ impl Sentinels {
         })
     }
 
-    /// Returns the same sentinels with their own connections.
+    /// Returns a copy of the sentinels that opens separate connections.
     pub(super) fn with_own_connections(&self) -> Self {
         let with_own_connection = |sentinel: &Sentinel| Sentinel {
             address: sentinel.address.clone(),

@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_started_process_has_the_address_of_a_complete_line() {
+    fn start_waits_for_the_complete_line_with_the_address() {
         let mut process =
             shell("printf 'listening on http://127.0.0.1:80'; echo 80; exec sleep 60").start();
         assert_eq!(process.address().port(), 8080);

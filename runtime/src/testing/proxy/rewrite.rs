@@ -15,8 +15,8 @@ impl Rule {
         );
         assert!(!from.is_empty(), "the bytes to replace are empty");
         // Every reply ends with a line break. If the bytes to replace began with a line break, the
-        // end of a complete reply could be the start of an occurrence. It would be held back until
-        // the next reply.
+        // end of a complete reply could be the start of an occurrence. The proxy would hold back
+        // this end until the next reply.
         assert!(
             !from.contains(&b'\n'),
             "the bytes to replace contain a line break"

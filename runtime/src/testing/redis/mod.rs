@@ -75,8 +75,8 @@ impl RedisServer {
         Self::expect_started(Self::start_on(Role::Server(options), Port::free))
     }
 
-    /// Starts a server on the first port that no other process takes before the server listens
-    /// there.
+    /// Starts a server. If another process takes the port before the server listens, tries the next
+    /// port.
     fn start_on(role: Role, mut next_port: impl FnMut() -> Port) -> Result<Self, FailedStart> {
         let directory = ServerDirectory::new();
         for _ in 0..MAX_PORTS {
@@ -266,7 +266,7 @@ mod tests {
         let address = taken.local_addr().expect("an address");
         let mut ports = vec![Port::free(), Port::unreserved(address)];
         let server = RedisServer::expect_started(RedisServer::start_on(without_options(), || {
-            ports.pop().expect("two are enough")
+            ports.pop().expect("at most two attempts")
         }));
         assert_ne!(server.address(), address);
         assert_eq!(
@@ -280,7 +280,7 @@ mod tests {
         let other = RedisServer::start();
         let mut ports = vec![Port::free(), Port::unreserved(other.address())];
         let server = RedisServer::expect_started(RedisServer::start_on(without_options(), || {
-            ports.pop().expect("two are enough")
+            ports.pop().expect("at most two attempts")
         }));
         assert_ne!(server.address(), other.address());
     }

@@ -199,7 +199,8 @@ fn host_and_port(address: SocketAddr) -> (String, String) {
 /// Returns the configuration of a sentinel.
 ///
 /// `down-after-milliseconds` is 1 s. A replica is not promoted if it lost its primary more than ten
-/// times this time ago. So on a slow machine, a shorter value would exclude all replicas.
+/// times this period ago, here 10 s. On a slow machine, a shorter period would exclude all
+/// replicas.
 fn sentinel_configuration(host: &str, port: &str) -> String {
     format!(
         "sentinel monitor {PRIMARY_NAME} {host} {port} 2\n\

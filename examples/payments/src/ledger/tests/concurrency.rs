@@ -6,11 +6,12 @@ use super::{ALICE, BOB, TestLedger, amount};
 const TASKS: i64 = 16;
 const PAYMENTS_PER_TASK: i64 = 20;
 
-/// Pays around the ring of accounts, beginning with account `start`, and refunds every third
-/// payment. In total, the payments are larger than the balances, so some payments fail.
+/// Makes payments from each account of the ring to the next, beginning with account `start`, and
+/// refunds every third payment. In total, the payments are larger than the balances, so some
+/// payments fail.
 async fn pay_around_ring(ledger: Ledger, ring: Vec<Id<Account>>, start: i64) {
     for number in 0..PAYMENTS_PER_TASK {
-        let index = usize::try_from(start + number).expect("small");
+        let index = usize::try_from(start + number).expect("a small number");
         let (from, to) = (ring[index % ring.len()], ring[(index + 1) % ring.len()]);
         let new = NewPayment {
             from,

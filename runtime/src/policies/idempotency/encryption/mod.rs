@@ -109,7 +109,7 @@ impl EncryptionKeys {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Malformed`] if the key is missing, or if the data is not authentic.
+    /// [`StoreError::Malformed`] if the encryption key is missing, or if the data is not authentic.
     pub(crate) fn decrypt(
         &self,
         stored: StoredResponse,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::*;
 use crate::policies::paginate::{CursorField, CursorValue};
 
-/// Defines keys of one column, whose cursors have different bindings.
+/// Defines sort keys with one column. A cursor of one key is invalid for each other key.
 macro_rules! keys {
     ($($name:ident($ty:ty) $column:literal $direction:ident;)*) => {$(
         #[derive(Debug, PartialEq)]
@@ -64,7 +64,7 @@ fn d02_a_cursor_is_valid_only_in_its_own_list() {
     };
     let text = cursors()
         .write(Position::After(&Oldest(7)), &own)
-        .expect("short");
+        .expect("a cursor");
     assert_eq!(
         cursors().read::<Oldest>(&text, &own).expect("its own list"),
         Position::After(Oldest(7))
@@ -102,7 +102,7 @@ fn d02_a_cursor_is_valid_only_in_its_own_list() {
     };
     let text = cursors()
         .write(Position::After(&Oldest(7)), &anonymous)
-        .expect("short");
+        .expect("a cursor");
     assert!(
         cursors()
             .read::<Oldest>(
@@ -120,7 +120,7 @@ fn d02_a_cursor_is_valid_only_in_its_own_list() {
 fn d02_a_cursor_is_invalid_after_a_change_of_the_sort() {
     let text = cursors()
         .write(Position::After(&Oldest(700)), &BINDING)
-        .expect("short");
+        .expect("a cursor");
     assert!(cursors().read::<Oldest>(&text, &BINDING).is_ok());
     assert!(
         cursors().read::<Newest>(&text, &BINDING).is_err(),
@@ -148,15 +148,17 @@ fn d02_a_cursor_keeps_its_direction() {
         Position::Before(&Oldest(7)),
         Position::End,
     ] {
-        let text = cursors().write(position, &BINDING).expect("short");
-        let read = cursors().read::<Oldest>(&text, &BINDING).expect("own");
+        let text = cursors().write(position, &BINDING).expect("a cursor");
+        let read = cursors()
+            .read::<Oldest>(&text, &BINDING)
+            .expect("its own list");
         assert_eq!(read.as_ref(), position);
     }
     let mut bytes = URL_SAFE_NO_PAD
         .decode(
             cursors()
                 .write(Position::After(&Oldest(7)), &BINDING)
-                .expect("short"),
+                .expect("a cursor"),
         )
         .expect("base64");
     bytes[HEADER.len()] ^= 3;
@@ -171,7 +173,7 @@ fn d02_a_cursor_keeps_its_direction() {
 #[test]
 fn d02_the_length_of_a_cursor_is_bounded() {
     let long = |length| cursors().write(Position::After(&ByText("a".repeat(length))), &BINDING);
-    let longest = long(3050).expect("within");
+    let longest = long(3050).expect("a cursor");
     assert!(longest.len() <= MAX_LENGTH);
     assert!(cursors().read::<ByText>(&longest, &BINDING).is_ok());
     assert!(long(3060).is_err());
@@ -182,7 +184,7 @@ fn d03_cursors_of_the_previous_secret_are_valid() {
     let secret = |byte| Secret::new([byte; 32]).expect("long enough");
     let text = cursors()
         .write(Position::After(&Oldest(7)), &BINDING)
-        .expect("short");
+        .expect("a cursor");
     let cursors_with_previous =
         |previous: Option<u8>| Cursors::new(&secret(4), previous.map(secret).as_ref(), "test");
     assert!(
@@ -203,10 +205,10 @@ fn d03_cursors_of_the_previous_secret_are_valid() {
 }
 
 #[test]
-fn d03_a_cursor_of_another_version_or_key_is_invalid() {
+fn d03_a_cursor_with_another_format_version_or_key_id_is_invalid() {
     let text = cursors()
         .write(Position::After(&Oldest(7)), &BINDING)
-        .expect("short");
+        .expect("a cursor");
     let mut bytes = URL_SAFE_NO_PAD.decode(&text).expect("base64");
     bytes.truncate(bytes.len() - MAC_BYTES);
     assert_eq!(cursors().sign::<Oldest>(bytes.clone(), &BINDING), text);
@@ -224,7 +226,9 @@ fn d03_a_cursor_of_another_version_or_key_is_invalid() {
 proptest! {
     #[test]
     fn d03_a_tampered_cursor_is_invalid(position: prop::sample::Index, bit in 0_u8..8) {
-        let text = cursors().write(Position::Before(&ByText("a key".into())), &BINDING).expect("short");
+        let text = cursors()
+            .write(Position::Before(&ByText("a key".into())), &BINDING)
+            .expect("a cursor");
         let mut bytes = URL_SAFE_NO_PAD.decode(text).expect("base64");
         let position = position.index(bytes.len());
         bytes[position] ^= 1 << bit;

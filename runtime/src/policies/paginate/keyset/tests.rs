@@ -34,7 +34,7 @@ fn d01_columns_with_the_same_direction_are_compared_as_rows() {
 }
 
 #[test]
-fn d01_columns_with_different_directions_are_expanded_with_a_bound() {
+fn d01_columns_with_different_directions_are_compared_one_by_one() {
     assert_eq!(
         condition_text(&[DOWN, UP]),
         "a <= $1 AND (a < $1 OR (a = $1 AND b > $2))"
@@ -75,7 +75,7 @@ fn unnumbered_placeholders_bind_a_value_several_times() {
 
 proptest! {
     #[test]
-    fn parentheses_are_balanced(directions in prop::collection::vec(prop_oneof![Just(UP), Just(DOWN)], 1..4)) {
+    fn the_parentheses_of_a_condition_are_balanced(directions in prop::collection::vec(prop_oneof![Just(UP), Just(DOWN)], 1..4)) {
         let text = condition_text(&directions);
         let depth = text.chars().try_fold(0_i32, |depth, letter| match letter {
             '(' => Some(depth + 1),

@@ -147,7 +147,7 @@ async fn b15_three_requests_wait_250_ms_and_later_ones_do_not_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn b15_after_a_second_one_of_many_requests_probes() {
+async fn b15_after_a_second_only_one_of_many_requests_probes() {
     let limits = limits(1);
     limits.store.hang(true);
     for _ in 0..3 {
@@ -172,7 +172,7 @@ async fn b15_after_a_second_one_of_many_requests_probes() {
 }
 
 #[test]
-fn b15_one_of_many_threads_probes() {
+fn b15_only_one_of_many_threads_probes() {
     let limits = limits(1);
     for _ in 0..3 {
         limits
@@ -445,7 +445,7 @@ async fn b15_with_a_full_store_the_instance_decides_the_limits_and_no_record_is_
 }
 
 #[tokio::test]
-async fn b15_with_on_error_deny_the_error_is_not_ambiguous() {
+async fn b15_with_on_error_deny_the_error_shows_that_no_record_has_begun() {
     let limits = limits(1);
     let full = CombinedStore::after(Duration::ZERO, Err(StoreError::Full));
     limits.store.set_broken(true);

@@ -93,7 +93,7 @@ fn b05_most_requests_need_no_call_to_the_store() {
 }
 
 #[test]
-fn b05_a_batch_expires_after_the_time_in_which_it_refills() {
+fn b05_a_batch_expires_after_the_time_in_which_its_tokens_refill() {
     let service = Service::new(1);
     service.take(0, &request(), 10);
     service.clock.advance(Duration::from_millis(99));

@@ -61,7 +61,7 @@ fn b14_a_rejection_is_cached_for_a_second() {
 }
 
 #[test]
-fn b14_a_rejection_expires_with_its_wait() {
+fn b14_a_rejection_expires_when_its_wait_has_passed() {
     let quota = Quota::new(4, Duration::from_secs(1), 10).expect("valid");
     let requests = [LimitRequest {
         quota,
@@ -77,7 +77,7 @@ fn b14_a_rejection_expires_with_its_wait() {
 }
 
 #[test]
-fn b14_other_requests_are_not_rejected() {
+fn b14_a_rejection_applies_only_to_the_same_requests() {
     let requests = [request(1, 60), request(2, 60)];
     let cache = cache_of(&requests);
     let alice = Caller::new("alice");
@@ -258,7 +258,7 @@ const BURST: u64 = 20;
 proptest! {
     /// An aged status equals the later status of the bucket, if no tokens are taken in between.
     #[test]
-    fn b14_a_status_ages_as_its_bucket_does(
+    fn b14_an_aged_status_equals_the_later_status_of_the_bucket(
         quota in quota(),
         taken in prop::collection::vec((0_u64..300_000, 1_u64..10), 1..6),
         cost in 1_u64..=BURST,

@@ -62,7 +62,7 @@ enum NextStep {
 /// After this number of redirects a call pauses, because the nodes disagree and need a moment to
 /// agree.
 const MAX_REDIRECTS: u32 = 5;
-/// The pause before a call on a migrating slot is repeated.
+/// The pause between two attempts of a call on a migrating slot.
 const MIGRATION_PAUSE: Duration = Duration::from_millis(5);
 /// If less time than this is left before the deadline, a call is not repeated. A repeated call that
 /// misses its deadline has an unknown effect, but a call that ends here is known to have no effect.

@@ -71,7 +71,7 @@ pub(super) const FORM: &str = "redis+cluster://[[user]:password@]host[:port][,ho
 
 /// The time that a node may take to return its map.
 const SLOTS_TIMEOUT: Duration = Duration::from_secs(1);
-/// The time that other nodes have to return a newer map after the first one has replied.
+/// The time that other nodes have to return a newer map after the first node has replied.
 const OTHER_NODES_TIMEOUT: Duration = Duration::from_millis(50);
 /// The number of nodes that are asked for the map. It limits the load of a refresh in a large
 /// cluster.
@@ -79,14 +79,16 @@ const MAX_NODES_ASKED: usize = 8;
 /// A map that is younger than this is not refreshed again, so that many failing calls cause few
 /// refreshes.
 const MIN_REFRESH_INTERVAL: Duration = Duration::from_millis(50);
-/// The pause before a call that waits for the cluster is repeated.
+/// The pause between two attempts of a call that waits for the cluster.
 const RETRY_PAUSE: Duration = Duration::from_millis(25);
 
 impl SeedNodes {
     /// Creates the seed nodes that a URL names. The error says what is wrong with the URL.
     pub(super) fn new(url: ListUrl) -> Result<Self, String> {
         if !url.query.is_empty() {
-            return Err(String::from("the URL of a cluster has no parameters"));
+            return Err(String::from(
+                "the URL of a cluster must not have parameters: remove `?` and the text after it",
+            ));
         }
         match url.path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             [] | ["" | "0"] => Ok(Self {
@@ -110,7 +112,7 @@ impl Cluster {
         }
     }
 
-    /// Returns the same cluster with its own connections.
+    /// Returns a copy of the cluster that opens separate connections.
     pub(super) fn with_own_connections(&self) -> Self {
         let ClusterState {
             seed_nodes,
