@@ -56,7 +56,8 @@ fn access<S>(api: &Api<S>, errors: &mut StartErrors) {
     }));
 }
 
-/// Without authentication there is no caller, so a request of such an endpoint would always get a 401.
+/// Reports endpoints that take a `Caller` although the API has no authentication. Their requests
+/// would always get a 401.
 fn caller_arguments<S>(api: &Api<S>, errors: &mut StartErrors) {
     // Without a decision about authentication, `access` reports the endpoints that need a caller.
     let is_checked = |spec: &&EndpointSpec| api.is_open || spec.access == Access::Public;

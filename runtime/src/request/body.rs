@@ -116,7 +116,7 @@ impl BodyReadState {
         }
     }
 
-    /// Takes the rest of a body that nobody reads any more, unless the client is too slow or gone.
+    /// Takes the rest of a body that is not read any more, unless the client is too slow or gone.
     pub(crate) fn take_unread(&self) -> Option<UnreadBody> {
         let progress = self.0.as_ref()?;
         if matches!(self.get(), STALLED | BROKEN) {
