@@ -8,8 +8,8 @@ use std::time::Duration;
 /// The largest number of arguments of an endpoint.
 pub(crate) const MAX_ARGUMENTS: usize = 16;
 
-/// The largest number of parameters of a path. The router names parameters `a` to `z` internally,
-/// and panics at the 26th.
+/// The largest number of parameters of a path. The router gives parameters the internal names `a`
+/// to `z`, and panics if a path has 26 parameters.
 pub(crate) const MAX_PARAMETERS: usize = 25;
 
 /// The largest number of versions that one endpoint serves. Each version is a route.

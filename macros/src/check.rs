@@ -137,8 +137,8 @@ struct Unnameable {
     placeholder: bool,
     /// The tokens and the error message.
     found: Option<(proc_macro2::TokenStream, &'static str)>,
-    /// The lifetimes that the function declares. The error about one of them is reported at its
-    /// declaration.
+    /// The lifetimes that the function declares. The error about a lifetime in this list is
+    /// reported at its declaration.
     declared: Vec<Lifetime>,
 }
 
@@ -182,7 +182,7 @@ impl<'ast> Visit<'ast> for Unnameable {
         }
     }
 
-    // The lifetimes that a `for<'a>` declares are valid in its bound.
+    // The lifetimes that `for<'a>` declares are valid inside this bound, so they are not errors.
     fn visit_trait_bound(&mut self, bound: &'ast TraitBound) {
         let declared = self.declared.len();
         let lifetimes = bound.lifetimes.iter().flat_map(|bound| &bound.lifetimes);

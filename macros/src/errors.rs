@@ -1,6 +1,6 @@
 //! The errors of a macro call: a tree of sinks that write to one list.
 //!
-//! All errors are reported together, and each stage can check whether its part failed.
+//! The macro reports all errors together. Each stage can check whether its own part failed.
 
 use std::cell::{Cell, RefCell};
 
@@ -110,7 +110,7 @@ impl Sink<'_> {
         self.mark_failed();
     }
 
-    /// Marks this part as failed without a message, for an error that rustc reports.
+    /// Marks this part as failed without a message, because rustc reports the error.
     pub(crate) fn leave_to_rustc(&self) {
         self.mark_failed();
     }

@@ -1,8 +1,8 @@
 //! Names for generated items and variables.
 //!
 //! All begin with `__aplomb_`, which users do not write. The hygiene of Rust's macros protects
-//! local variables, but neither types nor constants: a constant of the user with the name of a
-//! generated variable would turn the variable into a pattern.
+//! local variables, but neither types nor constants. If the user had a constant with the name of a
+//! generated variable, the variable would become a pattern that matches the constant.
 
 use proc_macro2::{Ident, Span};
 use quote::format_ident;

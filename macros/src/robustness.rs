@@ -334,7 +334,8 @@ fn choices() -> impl Strategy<Value = Vec<u16>> {
     prop::collection::vec(any::<u16>(), 0..160)
 }
 
-/// Returns true if the printed tokens can be parsed again. Two slashes in a row become a comment.
+/// Returns true if the printed tokens can be parsed again. Random tokens sometimes cannot, for
+/// example because two slashes in a row become a comment.
 fn is_source(tokens: &TokenStream) -> bool {
     tokens.to_string().parse::<TokenStream>().is_ok()
 }

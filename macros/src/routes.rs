@@ -102,7 +102,7 @@ pub(crate) fn routes(tokens: TokenStream) -> TokenStream {
 fn take_crate_path(tokens: TokenStream, sink: &Sink<'_>) -> (CratePath, TokenStream) {
     let mut trees = tokens.clone().into_iter();
     let is_crate = matches!(trees.next(), Some(TokenTree::Ident(word)) if word == "crate");
-    // `crate::orders::create` is an entry.
+    // A list can begin with `crate`, as in `crate::orders::create`. This is an entry.
     let is_entry = match trees.next() {
         Some(TokenTree::Punct(mark)) => match mark.as_char() {
             ':' => mark.spacing() == Spacing::Joint,
@@ -191,7 +191,8 @@ fn check(entries: &[Entry], index: usize, [specs, results]: &[Ident; 2]) -> Toke
     quote!(#cfgs const _: () = { #assertion };)
 }
 
-/// Returns an expression for the index of an entry among the compiled entries.
+/// Returns an expression for the index of an entry in the compiled list. The compiled list does not
+/// contain entries whose `#[cfg]` is false.
 fn compiled_index(entries: &[Entry], index: usize) -> TokenStream {
     let conditional = entries[..index]
         .iter()

@@ -5,7 +5,8 @@ use crate::grammar;
 use crate::parse::{Argument, arguments};
 use crate::policies::{self, Policy};
 
-/// Declares the model from `module: Type` of each policy.
+/// Declares the struct `Spec` with one field for each policy. Each policy is given as `module:
+/// Type`.
 macro_rules! policies {
     ($($name:ident: $policy:ident,)*) => {
         /// The declarations of an attribute.

@@ -285,7 +285,9 @@ async fn b13_a_public_endpoint_asks_an_authenticator_that_reads_cookies() {
     };
     assert_eq!(service.client.get("/hello").send().await.body, "stranger");
     assert_eq!(get("session=alice").await.body, "alice");
-    get("session=bob").await.problem(401, "UNAUTHENTICATED");
+    let unknown = get("session=bob").await;
+    unknown.problem(401, "UNAUTHENTICATED");
+    assert_eq!(unknown.header("www-authenticate"), Some("Cookie"));
 }
 
 #[tokio::test]

@@ -78,8 +78,8 @@ fn is_crate_path(part: &TokenStream) -> bool {
     matches!(part.clone().into_iter().next(), Some(TokenTree::Ident(word)) if word == "crate")
 }
 
-/// Reports `crate = path` on a field or variant. [`take_crate_path`] has already removed the one of
-/// the item itself.
+/// Reports `crate = path` on a field or variant. [`take_crate_path`] has already removed the `crate
+/// = path` of the item itself.
 fn is_misplaced_crate_path(item: &Item, name: &str, sink: &Sink<'_>) -> bool {
     match item {
         Item::Option(option) if option.name() == "crate" => {

@@ -1,5 +1,5 @@
-//! The checks of arguments and result that do not need the state. Each error is reported at the
-//! type.
+//! Generates the checks of the arguments and of the return type that do not need the API's state.
+//! Each error is reported at the type of the argument, or at the return type.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -34,9 +34,9 @@ fn arguments(endpoint: &Endpoint<'_>) -> TokenStream {
 /// Generates the check of an argument, with as few probes as its type allows.
 ///
 /// The name of the type only selects the probes. `State` always depends on the state, so it has no
-/// check. The bound of `Valid` can depend on the state. A type without parameters has no content,
-/// so the content is not probed. The only exception is the last argument of a GET, because this
-/// argument may be the request.
+/// check. `Valid` has a separate probe, because its bound can depend on the state. A type without
+/// type parameters has no content, so its content is not probed. The only exception is the last
+/// argument of a GET, because this argument may be the whole `Request`.
 fn check_argument(ty: &Type, function: &str) -> Option<TokenStream> {
     if is_state(ty) {
         return None;
@@ -69,8 +69,8 @@ fn is_state(ty: &Type) -> bool {
     last_segment(ty).is_some_and(|last| last.ident == "State")
 }
 
-/// Returns the marker of an extractor that can depend on the state, if its name determines the
-/// marker.
+/// Returns the marker (`InHead` or `InBody`) of an extractor that can depend on the state. Returns
+/// `None` if the name of the type does not determine the marker.
 pub(super) fn known_marker(ty: &Type) -> Option<&'static str> {
     let last = last_segment(ty)?;
     match last.ident.to_string().as_str() {

@@ -1,5 +1,5 @@
-//! The expansion of an endpoint with errors: stubs of the items that other code uses, so that no
-//! further errors follow.
+//! Generates the expansion of an endpoint with errors: stubs of the items that other code uses, so
+//! that no further errors follow.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
@@ -11,8 +11,8 @@ use crate::names;
 use crate::policies::Endpoint;
 
 /// Generates the stubs. A method has no stubs, because an `impl` block cannot contain them. A
-/// function with a second `#[endpoint]` has none either, because the second attribute expands to
-/// the items.
+/// function with two `#[endpoint]` attributes gets no stubs here, because the second attribute
+/// generates these items.
 pub(crate) fn fallback(endpoint: &Endpoint<'_>) -> TokenStream {
     let is_receiver = |argument: &FnArg| matches!(argument, FnArg::Receiver(_));
     if endpoint.function.signature.inputs.iter().any(is_receiver)
@@ -78,8 +78,8 @@ fn uri(endpoint: &Endpoint<'_>) -> TokenStream {
     }
 }
 
-/// Returns true if the type of the argument is written `Path<…>`. Without a path, only this type
-/// shows that the endpoint has path parameters.
+/// Returns true if the type of the argument is written `Path<…>`. If the attribute has no valid
+/// path, only this argument type shows that the endpoint has path parameters.
 fn is_path(argument: &Type) -> bool {
     match argument {
         Type::Path(ty) => ty

@@ -1,4 +1,4 @@
-//! `uri`: the link of an endpoint, with the types of its path parameters.
+//! Generates `uri`, which builds the link of an endpoint from its typed path parameters.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -41,8 +41,9 @@ fn plain(endpoint: &Endpoint<'_>) -> TokenStream {
 /// Generates `uri` with the path parameters that the `Path` argument of the endpoint reads. The
 /// compiler finds that argument, at any position and through a type alias.
 ///
-/// The arguments are in a bound. A private type in a bound causes only a lint. The same lint
-/// already appears at the user's function. In an associated type, a private type would be an error.
+/// The types of the arguments are in a bound, because a private type in a bound causes only a lint,
+/// which already appears at the user's function. In an associated type, a private type would be an
+/// error.
 fn typed(endpoint: &Endpoint<'_>) -> TokenStream {
     let visibility = generated_visibility(&endpoint.function.visibility);
     let (index, read) = (names::name("Index"), names::name("Parameters"));

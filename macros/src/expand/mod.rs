@@ -50,9 +50,9 @@ fn in_scope(endpoint: &Endpoint<'_>, items: &TokenStream) -> TokenStream {
 /// Generates the type with the name of the function. The type is never constructed. It has braces,
 /// because a unit struct would also be a value, like the function.
 ///
-/// Its name is the user's token, so that editors rename the type and the function together. Among
-/// the lints of rustc, only the lint on the case of names checks that token, and it ignores types
-/// with `repr(C)`. Clippy's `exhaustive_structs` ignores types with `non_exhaustive`.
+/// Its name is the user's token, so that editors rename the type and the function together. rustc
+/// would report this token with only one lint, the lint on the case of names. That lint ignores
+/// types with `repr(C)`. Clippy's `exhaustive_structs` ignores types with `non_exhaustive`.
 fn type_item(endpoint: &Endpoint<'_>) -> TokenStream {
     let (cfgs, visibility, name) = (
         endpoint.function.cfgs(),

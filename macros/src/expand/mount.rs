@@ -1,4 +1,4 @@
-//! `impl Mount`: the call of the function, with one bound for each extractor.
+//! Generates `impl Mount`: the call of the function, with one bound for each extractor.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -35,16 +35,17 @@ pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
     }
 }
 
-/// Returns the names of the type of the API's state, and of the parameters of `call`.
+/// Returns three names: the type parameter for the API's state, and the two parameters of `call`.
 fn parameters() -> [Ident; 3] {
     ["S", "state", "request"].map(names::name)
 }
 
 /// Returns the markers that are type parameters, and the marker of each argument.
 ///
-/// The compiler infers whether an argument is extracted from the head or the body. The types of
-/// [`known_marker`] have a fixed marker. There is then one candidate, so that an error names the
-/// bound that is not met, such as a missing `FromRef`, and not two candidates that do not apply.
+/// The compiler infers whether an argument is extracted from the head or the body. The types that
+/// [`known_marker`] recognizes have a fixed marker, so the compiler has only one candidate. If the
+/// argument cannot be extracted, the error then names the bound that is not met, such as a missing
+/// `FromRef`. With two candidates, the error would only list both.
 fn markers(arguments: &[&Type]) -> (Vec<Ident>, Vec<TokenStream>) {
     let mut parameters = Vec::new();
     let names = names::numbered("M", arguments.len());
@@ -107,8 +108,9 @@ fn call(endpoint: &Endpoint<'_>, arguments: &[&Type], markers: &[TokenStream]) -
     }
 }
 
-/// Generates the conversion of the result. It names the type of the result only if the check of the
-/// type has passed. A type that is not a response is therefore reported only once.
+/// Generates the conversion of the result to a response. The generated code uses the return type
+/// only through `Checked`, which depends on the check of this type. A return type that is not a
+/// response is therefore reported only once.
 fn respond(endpoint: &Endpoint<'_>) -> TokenStream {
     let Some(ty) = endpoint.function.named_result() else {
         return quote!(__aplomb::__private::respond);

@@ -1,6 +1,6 @@
-//! The assertions that only the compiler can decide. They are all in one constant. `cargo check`
-//! evaluates this constant. Types depend on the constant, so that a failed assertion causes no
-//! further errors.
+//! Generates the assertions that only the compiler can evaluate. All assertions of an endpoint are
+//! in one constant, which `cargo check` evaluates. The associated type `Checked` depends on this
+//! constant, so that a failed assertion causes no further errors.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -9,8 +9,8 @@ use super::checks;
 use crate::names;
 use crate::policies::Endpoint;
 
-/// Generates the associated type that depends on the constant. Without assertions there is no
-/// constant.
+/// Generates the associated type `Checked`, which contains the constant. If there are no
+/// assertions, the type contains no constant.
 ///
 /// The constant has no name, because rustc reports an error in a named constant again at each use.
 pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {

@@ -29,8 +29,8 @@ pub(crate) fn scope(
 
 /// Generates the import of the `aplomb` crate into the scope.
 ///
-/// With a path from the user, the import reads `<path>::__private::aplomb`. Only `aplomb` has this
-/// module, so a wrong path is one error, at the path. rustc does not report uses of a failed
+/// If the user gives a path, the import is `<path>::__private::aplomb`. Only `aplomb` has this
+/// module, so a wrong path causes one error, at the path. rustc does not report uses of a failed
 /// import.
 pub(crate) fn import(path: &CratePath) -> TokenStream {
     let Some(path) = path.path() else {
@@ -68,9 +68,9 @@ pub(crate) fn allowed<'a>(attributes: impl IntoIterator<Item = &'a Attribute>) -
 
 /// Returns true if generated code can allow this lint, like the user's code.
 ///
-/// `dead_code` is not inherited, neither by name nor in a group. rustc treats code that allows this
-/// lint as used. The generated code calls the user's function, so rustc would never report the
-/// function.
+/// Generated code never allows `dead_code`, neither by name nor in a group. rustc treats code that
+/// allows this lint as used. The generated code calls the user's function, so rustc would never
+/// report an unused function.
 fn is_inherited(lint: &TokenStream) -> bool {
     let lint = lint.to_string();
     !["dead_code", "unused", "warnings"].contains(&&*lint) && !lint.starts_with("reason")

@@ -1,4 +1,4 @@
-//! `impl Endpoint`: the declaration as a constant.
+//! Generates `impl Endpoint`, which contains the declaration as a constant.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -68,7 +68,8 @@ fn path_arguments(endpoint: &Endpoint<'_>) -> TokenStream {
     }
 }
 
-/// Generates the problems of the error in the result. They are unknown for `impl Trait`.
+/// Generates the call that adds the problems of the handler's error type. A return type that
+/// contains `impl Trait` gets no such call, because its error type is unknown.
 fn error(endpoint: &Endpoint<'_>) -> TokenStream {
     let Some(ty) = endpoint.function.named_result() else {
         return TokenStream::new();

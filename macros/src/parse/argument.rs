@@ -54,8 +54,7 @@ pub(crate) enum Kind {
     /// `name`
     Name(Ident),
     /// `1..`, `1..=3` or `1..3`. `first` is `None` if it does not fit into 64 bits. `last` is
-    /// `None` for `1..`. `1..` is stored with `closed: true`, because `closed: false` marks only
-    /// `1..3`, which is refused.
+    /// `None` for `1..`. `closed` is `false` only for `1..3`, which is an error.
     Range {
         first: Option<u64>,
         last: Option<u64>,

@@ -168,8 +168,8 @@ fn is_parenthesized(tokens: &TokenStream) -> bool {
     matches!(tokens.clone().into_iter().next(), Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Parenthesis)
 }
 
-/// Returns the tokens after a complete value: the tokens after the first of two literals or
-/// identifiers in a row.
+/// Returns the tokens after a complete value. If the first two tokens are literals or identifiers,
+/// the first one is a complete value.
 fn tokens_after_value(tokens: &TokenStream) -> Option<TokenStream> {
     let is_value = |tree: &TokenTree| matches!(tree, TokenTree::Literal(_) | TokenTree::Ident(_));
     let mut trees = tokens.clone().into_iter();
@@ -231,8 +231,8 @@ fn range(first: Option<u64>, input: ParseStream<'_>) -> syn::Result<Kind> {
     let last = input.parse::<syn::LitInt>()?;
     Ok(Kind::Range {
         first,
-        // A last number that does not fit becomes `u64::MAX`. With `None`, the range would be an
-        // open one.
+        // A last number that does not fit into 64 bits becomes `u64::MAX`, because `None` would
+        // mean an open range.
         last: Some(last.base10_parse().unwrap_or(u64::MAX)),
         closed,
     })

@@ -36,8 +36,9 @@ impl CratePath {
     }
 }
 
-/// Returns the path in a string, because macros of other crates take a path in quotes. The string
-/// is an error, but the expansion uses the path, so that no further errors follow.
+/// Returns the path in a string. Users may write a string, because macros of other crates take a
+/// path in quotes. The string is reported as an error, but the expansion uses the path, so that no
+/// further errors follow.
 fn in_quotes(value: &Value) -> Option<Path> {
     match &value.kind {
         Kind::Text(text) => Path::parse_mod_style.parse_str(text).ok(),

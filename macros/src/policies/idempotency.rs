@@ -85,7 +85,8 @@ impl Policy for Idempotency {
 
 impl Idempotency {
     /// Asserts that no argument is `StepKeys` if a request may have no idempotency key. If requests
-    /// never have one, `Option<StepKeys>` would always be `None`, so it is an error too.
+    /// never have a key, an argument `Option<StepKeys>` is an error too, because it would always be
+    /// `None`.
     fn assert_step_keys_exist(&self, endpoint: &Endpoint<'_>) -> TokenStream {
         let rest = match &self.idempotent {
             Some(Idempotent {
@@ -361,8 +362,8 @@ fn retry_header(name: &str, earlier: &[String]) -> Result<String, String> {
     }
 }
 
-/// Headers that belong to one transfer, to the route of a transfer through proxies, or to one
-/// attempt. The names are in lower case.
+/// Headers that a retry may send with another value, because they describe one attempt, one
+/// connection or the route through proxies. The names are in lower case.
 const PER_ATTEMPT_HEADERS: [&str; 17] = [
     "baggage",
     "connection",

@@ -246,7 +246,7 @@ impl Kind {
     }
 }
 
-/// Reports `impl …` as the result of a GET, because the compiler cannot find out whether it is a
+/// Reports a GET that returns `impl …`, because the compiler cannot find out whether this type is a
 /// list.
 fn check_opaque_get(endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
     if let Some(ty) = endpoint.function.opaque_result()
@@ -260,7 +260,7 @@ fn check_opaque_get(endpoint: &Endpoint<'_>, sink: &Sink<'_>) {
     }
 }
 
-/// Asserts that the result is a page, and that an argument reads the requested page.
+/// Asserts that the handler returns a page, and that an argument reads the requested page.
 fn assert_page(paginate: &Paginate, ty: &syn::Type, endpoint: &Endpoint<'_>) -> TokenStream {
     let message = no_page_message(endpoint);
     let response = call_at(
@@ -334,7 +334,7 @@ fn assert_no_page_request(endpoint: &Endpoint<'_>) -> TokenStream {
         .collect()
 }
 
-/// Asserts that the result of an endpoint without a declaration about pages is not a list.
+/// Asserts that an endpoint without a declaration about pages does not return a list.
 fn assert_not_a_list(ty: &syn::Type, endpoint: &Endpoint<'_>) -> TokenStream {
     let message = format!(
         "`{}` returns an unbounded list: write `paginate = cursor` and return a `Page`, or `{REASON}`",

@@ -140,8 +140,8 @@ impl RateLimit {
         }
     }
 
-    /// Parses a list. If the rate has an error, the options are parsed with a rate that fits all
-    /// options. So errors in the options are reported too.
+    /// Parses a list. If the rate has an error, the options are parsed with a substitute rate that
+    /// fits all options, so that errors in the options are reported too.
     fn parse_list(argument: &Argument, items: &[Item], sink: &Sink<'_>) -> Option<Self> {
         let (first, options) = match items.split_first() {
             Some((Item::Value(value), options)) => (Some(value), options),
@@ -278,7 +278,8 @@ impl RateLimit {
         }
     }
 
-    /// Reports a rate that is too large for a sliding window, which logs each token.
+    /// Reports a rate that is too large for a sliding window. A sliding window logs each token, so
+    /// its memory grows with the rate.
     fn check_window_size(&self, rate: &TokenStream, sink: &Sink<'_>) {
         if self.algorithm == Some("sliding_window") && self.rate.permits > MAX_LOG {
             let permits = self.rate.permits;

@@ -9,8 +9,7 @@ use crate::errors::Sink;
 use crate::grammar;
 use crate::parse::{Argument, Kind, Value};
 
-/// The versions, if any are declared: the first version, and the last version unless the range is
-/// open.
+/// The first and the last declared version. The last version is `None` for an open range.
 #[derive(Default)]
 pub(crate) struct Version {
     range: Option<(u32, Option<u32>)>,

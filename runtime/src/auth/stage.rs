@@ -92,7 +92,7 @@ impl Stage for AuthenticationStage {
     }
 }
 
-/// Returns the 401. Its challenge has `invalid_token` only if the request had credentials (RFC 6750
+/// Returns the 401. A `Bearer` challenge has `invalid_token` if the request had credentials (RFC 6750
 /// §3.1).
 fn unauthenticated(auth: &dyn Authenticator, invalid: Option<&'static str>) -> Problem {
     let challenge = auth.challenge();
@@ -109,6 +109,10 @@ fn unauthenticated(auth: &dyn Authenticator, invalid: Option<&'static str>) -> P
 
 fn add_invalid_token(challenge: &HeaderValue) -> HeaderValue {
     let text = challenge.to_str().unwrap_or_default();
+    let scheme = text.split(' ').next().unwrap_or_default();
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return challenge.clone();
+    }
     let separator = if text.contains(' ') { "," } else { "" };
     HeaderValue::try_from(format!("{text}{separator} error=\"invalid_token\""))
         .unwrap_or_else(|_| challenge.clone())

@@ -1,5 +1,4 @@
-//! Turns a request into the arguments of a function, and the result of the function into a
-//! response.
+//! Converts a request to the arguments of a function, and the result of the function to a response.
 //!
 //! One generic function, [`adapt`], serves every endpoint. The macro emits a call to this function
 //! instead of an async block, because an async block for each endpoint takes much longer to
@@ -181,8 +180,8 @@ pub fn respond<T: Respond>(result: T) -> Response {
     result.respond()
 }
 
-/// Returns the future of one request's extractors and handler. The request is borrowed, and moved
-/// out only here, because it is large and every pass by value would copy it.
+/// Returns the future of one request's extractors and handler. The request is passed by reference
+/// up to here, because it is large and each pass by value would copy it.
 pub fn adapt<A, S, M, F, Fut, R>(
     state: S,
     incoming: &mut Incoming,

@@ -1,7 +1,7 @@
 //! Checks of the arguments and the result of an endpoint, at its declaration.
 //!
-//! If an argument is not an extractor with any state, the error is at the argument. If this depends
-//! on the state, the argument is checked in `routes!`, where the state is known.
+//! An argument that is not an extractor for any state is reported at the argument. If only some
+//! states can extract the argument, `routes!` checks it, because the state is known there.
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::IntoResponse;
@@ -11,14 +11,14 @@ use super::message::Message;
 use super::type_text::TypeText;
 use crate::policies::paginate::PageRequest;
 
-/// The outcome of an endpoint's checks, as a type.
+/// A type that carries the outcome of an endpoint's checks.
 #[derive(Debug)]
 pub struct Checks<const PASSED: bool>;
 
 /// The type `T`, if the checks passed.
 ///
-/// If a check fails, the error is at the argument. The types that depend on the check are then
-/// unknown to the compiler, and it reports no further errors about unknown types.
+/// If a check fails, the compiler reports the error at the argument. The types that depend on the
+/// check are then unknown to the compiler, so it reports no further errors about them.
 pub trait IfPassed<T> {
     /// The type `T`.
     type Type;
@@ -48,7 +48,8 @@ pub enum Content {
 }
 
 impl Content {
-    /// Returns the bound that the content of a `Valid` does not meet.
+    /// Returns the bound that the content of a `Valid` does not meet, or `Unknown` if it meets its
+    /// bound.
     #[must_use]
     pub const fn of_valid(self, is_valid: bool, is_validated: bool) -> Self {
         match self {
@@ -68,8 +69,8 @@ macro_rules! facts {
     )*};
 }
 
-// The first two lines use the state `()`. An extractor that is generic over the state also
-// implements the traits for `()`.
+// The first two lines check the traits only with the state `()`. This is enough, because an
+// extractor that is generic over the state also implements the traits for `()`.
 facts! {
     [T: FromRequestParts<()>] T { FROM_HEAD: bool = true }
     [T: FromRequest<()>] T { FROM_BODY: bool = true }
@@ -112,8 +113,8 @@ facts! {
     [E] crate::extract::Valid<E> { VALID_CONTENT: Content = Content::NeedsGarde }
 }
 
-/// Fails the compilation if an argument before the last one is not an extractor of the head, with
-/// any state.
+/// Fails the compilation if an argument before the last one is not an extractor of the head for any
+/// state.
 #[track_caller]
 pub const fn assert_head_argument(from_head: bool, from_body: bool, content: Content, name: &str) {
     if from_head {
@@ -128,7 +129,7 @@ pub const fn assert_head_argument(from_head: bool, from_body: bool, content: Con
     assert_content(content, TypeText(name));
 }
 
-/// Fails the compilation if the last argument is not an extractor, with any state.
+/// Fails the compilation if the last argument is not an extractor for any state.
 #[track_caller]
 pub const fn assert_last_argument(from_head: bool, from_body: bool, content: Content, name: &str) {
     if !from_head && !from_body {
@@ -136,7 +137,7 @@ pub const fn assert_last_argument(from_head: bool, from_body: bool, content: Con
     }
 }
 
-/// Fails the compilation if the last argument of a GET is not an extractor of the head, with any
+/// Fails the compilation if the last argument of a GET is not an extractor of the head for any
 /// state. The whole request is accepted as an argument, because the handler does not have to read
 /// its body.
 #[track_caller]
@@ -180,9 +181,9 @@ const fn assert_content(content: Content, argument: TypeText<'_>) {
 
 /// Returns the message for an extractor or a response whose content does not implement a trait.
 ///
-/// `written` is the type with the content, and `whole` the type of the argument or the result. The
-/// text of an alias does not show its content, and nobody can derive a trait for a type of another
-/// crate such as `Vec`.
+/// `written` is the type with the content, and `whole` is the type of the argument or the result.
+/// The advice in the message depends on the text of the type. An alias does not show its content. A
+/// trait cannot be derived for a primitive type or a tuple.
 const fn must_implement(
     written: TypeText<'_>,
     whole: TypeText<'_>,

@@ -31,8 +31,8 @@ pub enum RouteCheck {
         /// The index of the earlier endpoint.
         earlier: usize,
     },
-    /// No endpoint serves a version that is between the lower versions in the list and the first
-    /// version of this endpoint.
+    /// A version gap: this endpoint starts at a higher version than `version`, other endpoints
+    /// serve lower versions, and no endpoint serves `version`.
     VersionGap {
         /// The first version that no endpoint serves.
         version: u32,
@@ -118,8 +118,8 @@ const fn compare_all(
     successors::check_successors(specs, order, checks);
 }
 
-/// Compares an endpoint with the earlier ones whose shape has the same hash. If an endpoint has
-/// several conflicts, the conflict with the first endpoint of the list is reported.
+/// Compares an endpoint with the earlier ones whose shape has the same hash. If an endpoint
+/// conflicts with several earlier endpoints, the conflict with the earliest of them is reported.
 const fn compare_with_earlier(
     specs: &[EndpointSpec],
     shapes: &[Shape],
@@ -172,7 +172,7 @@ const fn relation(one: &str, other: &str) -> Relation {
     }
 }
 
-/// Compares two ranges of bytes. Slices cannot be compared in a constant.
+/// Compares two ranges of bytes, because a constant cannot compare slices with `==`.
 const fn same_bytes(
     one: &[u8],
     from: usize,
@@ -242,9 +242,9 @@ const fn shape_hash(spec: &EndpointSpec) -> u64 {
     hash
 }
 
-/// Returns `true` if a range that starts at the lowest version reaches the start of the highest
-/// range. This is so in most lists with one or two versions. No gap is possible then, and nothing
-/// needs to be sorted.
+/// Returns `true` if one range covers all versions from the lowest first version up to the highest
+/// first version, or up to the version just below it. No gap is possible then, and nothing needs to
+/// be sorted. Most lists with one or two versions have such a range.
 const fn has_obviously_no_gap(specs: &[EndpointSpec]) -> bool {
     let (mut lowest, mut reached, mut highest) = (u32::MAX, 0, 0);
     let mut index = 0;
@@ -261,8 +261,8 @@ const fn has_obviously_no_gap(specs: &[EndpointSpec]) -> bool {
     highest <= reached.saturating_add(1)
 }
 
-/// Finds the lowest version gap, and marks the first endpoint above it. If an endpoint did not
-/// compile, nothing is marked, because that endpoint may serve the version.
+/// Finds the lowest version gap, and marks the first endpoint whose versions begin above the gap.
+/// If an endpoint did not compile, nothing is marked, because that endpoint may serve the version.
 const fn find_version_gap(specs: &[EndpointSpec], order: &mut [Ranked], checks: &mut [RouteCheck]) {
     let mut index = 0;
     while index < order.len() {

@@ -17,8 +17,8 @@ pub trait CostFunction<M> {
 #[derive(Debug)]
 pub enum OfHead {}
 
-/// The marker of an implementation that applies to no type. Because of this second implementation,
-/// the compiler reports [`CostFunction`] with the message above.
+/// The marker of a second implementation, which applies to no type. Because there are two
+/// implementations, the compiler reports the message of [`CostFunction`].
 #[derive(Debug)]
 pub enum OfNothing {}
 

@@ -1,4 +1,4 @@
-//! The step from an endpoint to an entry of a list.
+//! The conversion of an endpoint to an entry of a list.
 
 use super::{Mount, MountableEndpoint};
 

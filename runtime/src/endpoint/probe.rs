@@ -12,7 +12,7 @@ use super::{ParameterCount, PathProbe, PathShape};
 use crate::problem::{ApiError, ProblemKinds};
 use crate::request::{Caller, RequestId};
 
-/// The carrier of the probes of `T`.
+/// The type whose constants are the probes of `T`.
 #[derive(Debug)]
 pub struct Probe<T: ?Sized>(PhantomData<T>);
 
@@ -20,7 +20,8 @@ pub struct Probe<T: ?Sized>(PhantomData<T>);
 pub trait ProbeFallback {
     /// True for a response that is a bare list.
     const IS_LIST: bool = false;
-    /// True for a response that is bytes, which do not count as a list.
+    /// True for a response whose body is raw bytes, such as `Vec<u8>`. Bytes do not count as a
+    /// list.
     const IS_BYTES: bool = false;
     /// True for a response that is a page of a list.
     const IS_PAGE: bool = false;
@@ -81,8 +82,8 @@ marker! {
     IsList, IS_LIST
 }
 marker! {
-    /// A type whose bytes can be the body of a response. A `Vec<u8>` is a list only if it is sent
-    /// as JSON.
+    /// A type whose bytes can be the body of a response, such as `Vec<u8>`. It counts as a list
+    /// only if it is sent as JSON.
     IsBytes, IS_BYTES
 }
 marker! {

@@ -53,8 +53,8 @@ impl Pacer {
 
     /// Returns how long the service waits for the next part.
     pub(crate) fn patience(&self) -> Duration {
-        let earned = self.received as f64 / f64::from(self.pace.min_rate.max(1));
-        let earned = Duration::try_from_secs_f64(earned).unwrap_or(Duration::MAX);
+        let millis = self.received.saturating_mul(1000) / u64::from(self.pace.min_rate.max(1));
+        let earned = Duration::from_millis(millis);
         let left = GRACE.saturating_add(earned).saturating_sub(self.waited);
         self.pace.silence.min(left)
     }

@@ -30,8 +30,8 @@ pub(crate) fn screaming_snake(name: &str) -> String {
     code
 }
 
-/// Returns the title of a code: `Insufficient funds` for `INSUFFICIENT_FUNDS`. An error may reuse a
-/// code of the framework, and that code has the framework's title.
+/// Returns the title of a code: `Insufficient funds` for `INSUFFICIENT_FUNDS`. If the code is a
+/// code of the framework, returns the framework's title.
 pub(crate) fn title(code: &str) -> String {
     if let Some((_, title)) = TITLES.iter().find(|(framework, _)| *framework == code) {
         return (*title).to_owned();

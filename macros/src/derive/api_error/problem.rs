@@ -136,8 +136,8 @@ fn check_transparent(first: &Argument, options: &[Item], fields: &Fields, sink: 
 impl Declared {
     /// Returns true if both problems have the same code, but another category, status or title.
     ///
-    /// Problems with a pointer are not compared. Their document has the framework's code, and their
-    /// own code is in the list of errors.
+    /// Problems with a pointer are not compared, because their document has the framework's code.
+    /// Their own code appears only in the `errors` member.
     pub(crate) fn conflicts_with(&self, other: &Self) -> bool {
         let meaning = |problem: &Self| {
             (
@@ -348,7 +348,8 @@ fn pointer(category: &Category, option: &Argument, sink: &Sink<'_>) -> Option<St
     Some(text)
 }
 
-/// Escapes a JSON pointer for a URI fragment (RFC 6901 section 6). Existing escapes stay.
+/// Escapes a JSON pointer for a URI fragment (RFC 6901 section 6). Existing escapes are not
+/// changed.
 fn escaped(pointer: &str) -> String {
     let bytes = pointer.as_bytes();
     let is = |index: usize, kind: fn(&u8) -> bool| bytes.get(index).is_some_and(kind);

@@ -106,8 +106,8 @@ impl<'a> Column<'a> {
         );
     }
 
-    /// Reports the last column if it is not unique, because rows with equal columns would have no
-    /// order.
+    /// Reports the last column if it is not unique, because rows with equal values in all columns
+    /// would have no order.
     pub(crate) fn check_unique(&self, sink: &Sink<'_>) {
         let field = self.field;
         if self.unique.is_none() {

@@ -182,7 +182,8 @@ fn is_source(word: &str) -> bool {
 }
 
 fn verifier(source: &str, input: ParseStream<'_>) -> syn::Result<Type> {
-    // A failed parse consumes tokens. The fork still has them, so that the error underlines them.
+    // A failed parse consumes tokens. The fork still contains these tokens, so that the error can
+    // underline them.
     let start = input.fork();
     input.parse().map_err(|_| {
         let (noun, example) = (source_noun(source), example(source));

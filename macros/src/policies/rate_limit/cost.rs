@@ -18,7 +18,8 @@ pub(super) enum Cost {
 impl Cost {
     /// Parses `cost = 3` or `cost = weigh`.
     pub(super) fn parse<'a>(option: &'a Argument, sink: &Sink<'_>) -> Option<(Self, &'a Value)> {
-        // The caller puts the example between backticks.
+        // The caller adds a backtick before and after this text, so the text has only the inner
+        // backticks.
         const EXAMPLE: &str = "cost = 1`, or `cost = weigh";
         let value = option.value("cost = 1", sink)?;
         match value.kind {
@@ -38,7 +39,7 @@ impl Cost {
         )
     }
 
-    /// Returns the smallest cost above zero.
+    /// Returns the smallest cost above zero that a request can have. For a function, this is 1.
     pub(super) const fn minimum(&self) -> u64 {
         match self {
             Self::Tokens(tokens) => *tokens,

@@ -26,7 +26,8 @@ impl Shape {
 
 /// Inserts an endpoint. Endpoints must be inserted in the order of their indices.
 ///
-/// The chain of `before` then leads to all earlier endpoints with the same hash, and to few others.
+/// From an endpoint, the chain of `before` then leads to all earlier endpoints with the same hash.
+/// It also leads to a few endpoints with other hashes in the same slot.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the remainder is less than the length of a slice"

@@ -66,7 +66,7 @@ const fn id_hash(id: &EndpointId) -> u64 {
     hash
 }
 
-/// The endpoints, and their order by the hashes of their ids.
+/// The endpoints, and their indices in the order of the hashes of their ids.
 #[derive(Clone, Copy)]
 struct List<'a> {
     specs: &'a [EndpointSpec],

@@ -121,7 +121,8 @@ fn serves(spec: &EndpointSpec, version: u32) -> bool {
     })
 }
 
-/// `has_obviously_no_gap` skips the sort. It must never hide a gap.
+/// If `has_obviously_no_gap` returns `true`, the search for gaps is skipped. It must therefore
+/// never return `true` for a list with a gap.
 #[test]
 fn every_version_gap_is_found() {
     let ranges: Vec<(u32, Option<u32>)> = (1..5)
