@@ -46,6 +46,7 @@
 //! |---|---|
 //! | `cli` | `aplomb::run`, which serves an API and has the commands `routes`, `check` and `records` |
 //! | `redis` | Redis as a store that several instances share |
+//! | `multipart` | errors of axum's `Multipart` become problems through `?` |
 //! | `garde` | `Valid`, for arguments with rules of garde |
 //! | `sqlx` | identifiers and pages in queries of sqlx |
 //! | `testing` | the module `testing`; for dev-dependencies |
@@ -138,8 +139,9 @@ mod guide {}
 /// directly: they may change in any release.
 #[doc(hidden)]
 pub mod __private {
-    /// The crate itself. The option `crate = path` of the macros imports it from here. If the path
-    /// leads to another crate, the compiler therefore reports only one error.
+    /// The crate itself. For the option `crate = path`, the generated code imports the crate from
+    /// `path::__private`. If `path` names another crate, only this import fails, so the compiler
+    /// reports one error.
     pub extern crate self as aplomb;
 
     pub use std::vec::Vec;

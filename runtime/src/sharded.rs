@@ -1,8 +1,8 @@
 //! Hash tables of a fixed size whose parts are locked separately.
 //!
-//! [`Sharded`] distributes keys over parts, each with its own lock. [`Slots`] is the usual part: a
-//! table with a fixed number of places. The limits in memory, the cache of rejections and the
-//! batches of prefetched tokens are tables of this kind.
+//! [`Sharded`] distributes keys over parts, each with its own lock. A part is or contains a
+//! [`Slots`], a table with a fixed number of places. The in-memory limits, the cache of rejections
+//! and the batches of prefetched tokens are stored in these tables.
 
 use core::hash::{BuildHasher, Hash};
 use core::ops::Range;
@@ -11,11 +11,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A table of `PARTS` parts, each with its own lock. `PARTS` is a power of two.
 ///
-/// A keyed hash selects the part of a key. Its secret is random and never leaves the process, so a
-/// client cannot choose keys that all belong to one part or one set of places.
+/// A keyed hash selects the part of a key. The secret of the hash is random and never leaves the
+/// process, so a client cannot choose keys that all belong to one part or one set of places.
 ///
-/// The table stores hashes instead of keys. Among n keys, two have the same hash with a probability
-/// of about n² / 2⁶⁵: 3 in 10⁸ for a million keys.
+/// The table stores hashes instead of keys. The probability that two of n keys have the same hash
+/// is about n² / 2⁶⁵. For a million keys, it is 3 in 10⁸.
 pub(crate) struct Sharded<P, const PARTS: usize> {
     parts: Box<[Mutex<P>; PARTS]>,
     hasher: RandomState,
@@ -31,7 +31,7 @@ impl KeyHash {
         self.0
     }
 
-    /// Returns the index of the part, which the lowest bits select.
+    /// Returns the index of the part. The lowest bits of the hash select the part.
     fn part<const PARTS: usize>(self) -> usize {
         const {
             assert!(
@@ -50,7 +50,7 @@ impl KeyHash {
 }
 
 impl<P, const PARTS: usize> Sharded<P, PARTS> {
-    /// Creates a table with the parts that `part` returns.
+    /// Creates a table. The function `part` is called once for each part, and creates it.
     pub(crate) fn new(mut part: impl FnMut() -> P) -> Self {
         Self {
             parts: Box::new(core::array::from_fn(|_| Mutex::new(part()))),
@@ -87,7 +87,7 @@ impl<P, const PARTS: usize> Sharded<P, PARTS> {
         )
     }
 
-    /// Returns the sum of a number over all parts. The parts are locked one after another, so the
+    /// Returns the sum of `number` over all parts. The parts are locked one after another, so the
     /// sum is not a snapshot.
     pub(crate) fn sum(&self, number: impl Fn(&P) -> usize) -> usize {
         self.parts.iter().map(|part| number(&lock(part))).sum()
@@ -120,8 +120,9 @@ impl<P, const PARTS: usize> LockedParts<'_, P, PARTS> {
 /// A set-associative table: a cache with a fixed number of places.
 ///
 /// Each key belongs to a set of 16 places. If all places of the set are taken, a new key replaces
-/// the value with the lowest rank. The caller passes the function that ranks values. So the table
-/// may forget any value at any time. The table allocates its memory at the first insertion.
+/// the value with the lowest rank. The caller passes the function that returns the rank of a value.
+/// Any value can be lost when a new key is inserted. The table allocates its memory at the first
+/// insertion.
 pub(crate) struct Slots<V> {
     /// The hashes of the keys, set by set; 0 marks a free place.
     hashes: Vec<u64>,
@@ -134,8 +135,8 @@ pub(crate) struct Slots<V> {
 pub(crate) const WAYS: usize = 16;
 
 impl<V: Clone + Default> Slots<V> {
-    /// Creates a table with this number of places, rounded down to whole sets, but at least one
-    /// set.
+    /// Creates a table with this number of places. The number is rounded down to a multiple of 16,
+    /// but is at least 16.
     pub(crate) const fn with_slots(places: usize) -> Self {
         let sets = if places < WAYS { 1 } else { places / WAYS };
         Self {
@@ -208,7 +209,7 @@ impl<V: Clone + Default> Slots<V> {
         if self.hashes.is_empty() {
             return set.start;
         }
-        // `None` is less than any rank, so a free place comes first.
+        // A free place gets `None`, which is less than any rank. So a free place is selected first.
         let rank = |place: &usize| (self.hashes[*place] != 0).then(|| rank(&self.values[*place]));
         set.min_by_key(rank).expect("a set has places")
     }
@@ -304,7 +305,7 @@ mod tests {
         for key in chosen {
             *counts.entry(place(&other, key)).or_insert(0) += 1;
         }
-        assert_eq!(counts.len(), 16, "every set of every part");
+        assert_eq!(counts.len(), 16, "the keys reach every set of every part");
         // The expected count is 100, and the standard deviation is just under 10. The tolerance is
         // six standard deviations, so a false failure is practically impossible.
         assert!(

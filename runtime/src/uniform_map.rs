@@ -48,7 +48,7 @@ mod tests {
     use crate::policies::idempotency::Token;
 
     #[test]
-    fn random_keys_have_different_hashes_and_all_values_of_the_low_byte() {
+    fn hashes_of_random_keys_differ_and_their_low_bytes_have_all_values() {
         let tokens: Vec<Token> = core::iter::repeat_with(Token::random)
             .take(10_000)
             .collect();

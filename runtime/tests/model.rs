@@ -99,8 +99,8 @@ fn check(
     }
 }
 
-/// Removes the steps that the deviation does not need. Proptest removes steps only before it
-/// simplifies the others, so a second pass finds more.
+/// Removes the steps that the deviation does not need. Proptest first removes steps, and then
+/// simplifies the remaining steps. After that, this function can remove further steps.
 fn shrink(mut script: Vec<Step>, fails: impl Fn(&[Step]) -> bool) -> Vec<Step> {
     let mut index = 0;
     while index < script.len() {

@@ -136,7 +136,7 @@ async fn a_public_handler_with_a_caller_argument_sends_a_challenge() {
     assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
 }
 
-/// Authentication that responds immediately, or after it has yielded one time.
+/// Authentication that responds immediately, or after it has yielded once.
 #[derive(Debug)]
 struct TestAuth {
     immediate: bool,
@@ -204,7 +204,7 @@ async fn immediate_and_deferred_authentication_reject_missing_credentials() {
     }
 }
 
-/// Authentication that accepts a proof only one time, like a service for single-use proofs.
+/// Authentication that accepts only the first request, like a service for single-use tokens.
 #[derive(Debug, Default)]
 struct OneTimeProofs(AtomicUsize);
 
@@ -257,7 +257,7 @@ async fn immediate_authentication_that_waits_is_unavailable() {
     response.problem(503, "AUTHENTICATION_UNAVAILABLE");
 }
 
-/// Reads a cookie. Its service is down.
+/// Authentication by a session cookie. With `session=down`, the session service is unavailable.
 #[derive(Debug)]
 pub(crate) struct Sessions;
 
@@ -277,7 +277,7 @@ impl Authenticate for Sessions {
 }
 
 #[tokio::test]
-async fn b13_a_public_endpoint_asks_an_authenticator_that_reads_cookies() {
+async fn b13_a_public_endpoint_calls_an_authenticator_that_reads_cookies() {
     let service = TestService::start_with(routes![hello], |api| api.auth(Sessions)).await;
     let get = async |cookie: &str| {
         let request = service.client.get("/hello").header("cookie", cookie);
@@ -291,7 +291,7 @@ async fn b13_a_public_endpoint_asks_an_authenticator_that_reads_cookies() {
 }
 
 #[tokio::test]
-async fn b13_an_authenticator_that_cannot_tell_is_a_retryable_503() {
+async fn b13_an_unavailable_authenticator_is_a_retryable_503() {
     let service = TestService::start_with(routes![hello, me], |api| api.auth(Sessions)).await;
     for path in ["/hello", "/me"] {
         let request = service.client.get(path).header("cookie", "session=down");
@@ -302,7 +302,7 @@ async fn b13_an_authenticator_that_cannot_tell_is_a_retryable_503() {
     }
 }
 
-/// Counts its runs, for callers and for others.
+/// Counts its runs. Accepts requests with and without a caller.
 #[endpoint(post = "/votes", public, idempotent(anonymous))]
 async fn vote(State(app): State<App>) -> String {
     app.effect().to_string()

@@ -1,5 +1,5 @@
-//! Lists whose pages are read only forward. The submodules test lists whose pages are also read
-//! backward, and numbered pages.
+//! Tests of lists that clients can page only forward. The submodules test numbered pages, and lists
+//! that clients can also page backward.
 
 mod bidirectional;
 mod offset;
@@ -78,7 +78,7 @@ struct Unwritable;
 
 impl Serialize for Unwritable {
     fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-        Err(S::Error::custom("of no form"))
+        Err(S::Error::custom("this value cannot be serialized"))
     }
 }
 

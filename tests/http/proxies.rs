@@ -11,7 +11,7 @@ use crate::app::{ALICE, TestService};
 #[endpoint(get = "/public", public, rate_limit("2/day", by = ip))]
 async fn public() {}
 
-/// Counts requests by caller, or by client address without a caller.
+/// Counts requests by caller; if a request has no caller, by client address.
 #[endpoint(get = "/either", public, rate_limit("2/day"))]
 async fn either() {}
 

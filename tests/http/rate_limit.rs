@@ -518,7 +518,7 @@ async fn b15_a_request_with_an_idempotency_key_takes_local_tokens_only_once() {
 }
 
 #[tokio::test]
-async fn b15_a_request_rejected_before_its_limits_has_no_limit_fields_while_the_store_is_down() {
+async fn b15_a_400_before_the_limits_has_no_limit_fields_while_the_store_is_down() {
     let service = rare_service(1).await;
     for slow in [false, true] {
         service.limits.set_broken(!slow);

@@ -356,7 +356,7 @@ async fn b02_limits_in_several_slots_are_decided_before_the_record_and_a_rejecti
 }
 
 #[tokio::test]
-async fn a25_a_server_that_evicts_stores_the_secret_if_eviction_is_accepted() {
+async fn a25_if_eviction_is_accepted_instances_share_the_secret_on_a_server_that_evicts() {
     let redis =
         RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
     let errors = start_errors(api(&redis.url())).await;
@@ -385,9 +385,9 @@ async fn a12_a_lease_survives_an_outage_that_is_shorter_than_the_lease() {
     });
     app.until_held().await;
     until_renewed(&proxy).await;
-    // The pause covers the next renewal, at a third of the lease, and ends well before the lease
-    // lapses. If the renewal were not repeated, the lease would lapse during the sleep after the
-    // pause.
+    // The next renewal is due during the pause, because it is due at a third of the lease. The
+    // pause ends well before the lease lapses. If the failed renewal were not repeated, the lease
+    // would lapse during the sleep after the pause.
     tokio::time::sleep(LEASE * 17 / 60).await;
     redis.pause();
     proxy.cut().await;

@@ -126,6 +126,43 @@ async fn put_over_http2(origin: &str, path: &str, media: &str) -> u16 {
     status
 }
 
+/// Reads all fields of a form.
+#[endpoint(put = "/forms", public, body_limit = "1MB")]
+async fn form(mut form: axum::extract::Multipart) -> aplomb::Result<String> {
+    let mut fields = 0;
+    while let Some(field) = form.next_field().await? {
+        field.bytes().await?;
+        fields += 1;
+    }
+    Ok(fields.to_string())
+}
+
+#[tokio::test]
+async fn a_multipart_form_that_cannot_be_read_gets_the_problem_of_the_cause() {
+    let service = TestService::start(routes![form]).await;
+    let part = "--x\r\ncontent-disposition: form-data; name=\"a\"\r\n\r\n";
+    let whole = format!("{part}1\r\n--x--\r\n");
+    let cut_off = format!("{part}1");
+    let large = format!("{part}{}\r\n--x--\r\n", "1".repeat(2_000_000));
+    for (body, status) in [(whole, "200"), (cut_off, "400"), (large, "413")] {
+        let mut raw = service.client.raw().await;
+        raw.write(
+            "PUT /forms HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=x\r\n",
+        )
+        .await;
+        raw.write(&format!(
+            "transfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+            body.len()
+        ))
+        .await;
+        let response = raw.response().await;
+        assert!(
+            response.starts_with(&format!("HTTP/1.1 {status}")),
+            "{status}: {response}"
+        );
+    }
+}
+
 /// Counts its runs.
 #[endpoint(put = "/counted", public)]
 async fn counted(State(app): State<App>) {

@@ -106,7 +106,7 @@ async fn small(Valid(Path(number)): Valid<Path<Small>>) -> String {
     number.0.to_string()
 }
 
-/// The number of effects. A rule below uses it as its maximum.
+/// The number of effects. A validation rule below uses this number as its maximum.
 struct Effects(usize);
 
 impl ValidationContext<App> for Effects {

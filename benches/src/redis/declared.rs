@@ -44,7 +44,8 @@ fn make_payment(new: &NewPayment) -> Created<Payment> {
     Created::new(payment).with_location(location)
 }
 
-/// Is the target of the `Location` of a payment. The benchmark never requests it.
+/// Responds without a body. The `Location` of a payment links to this endpoint, but the benchmark
+/// never requests it.
 #[endpoint(get = "/payments/{id}", version = 1)]
 async fn get_payment(Path(_): Path<Id<Payment>>) -> NoContent {
     NoContent

@@ -69,7 +69,7 @@ fn path_arguments(endpoint: &Endpoint<'_>) -> TokenStream {
 }
 
 /// Generates the call that adds the problems of the handler's error type. A return type that
-/// contains `impl Trait` gets no such call, because its error type is unknown.
+/// contains `impl Trait` gets no call, because its error type is unknown.
 fn error(endpoint: &Endpoint<'_>) -> TokenStream {
     let Some(ty) = endpoint.function.named_result() else {
         return TokenStream::new();

@@ -99,7 +99,8 @@ fn repair(rule: &str, text: &str) -> String {
     }
 }
 
-/// Splits a version such as `v1` from the start of a path without its first slash.
+/// Splits a version such as `v1` from the start of a path. The path is given without its first
+/// slash.
 fn split_version(path: &str) -> (&str, Option<u32>) {
     let (first, rest) = path.split_once('/').unwrap_or((path, ""));
     match first.strip_prefix('v').map(str::parse) {

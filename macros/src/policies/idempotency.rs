@@ -362,7 +362,7 @@ fn retry_header(name: &str, earlier: &[String]) -> Result<String, String> {
     }
 }
 
-/// Headers that a retry may send with another value, because they describe one attempt, one
+/// Headers that can have another value in a retry, because they describe one attempt, one
 /// connection or the route through proxies. The names are in lower case.
 const PER_ATTEMPT_HEADERS: [&str; 17] = [
     "baggage",

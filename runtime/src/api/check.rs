@@ -59,7 +59,8 @@ fn access<S>(api: &Api<S>, errors: &mut StartErrors) {
 /// Reports endpoints that take a `Caller` although the API has no authentication. Their requests
 /// would always get a 401.
 fn caller_arguments<S>(api: &Api<S>, errors: &mut StartErrors) {
-    // Without a decision about authentication, `access` reports the endpoints that need a caller.
+    // If the API calls neither `auth` nor `without_auth`, the check `access` already reports all
+    // endpoints that need a caller.
     let is_checked = |spec: &&EndpointSpec| api.is_open || spec.access == Access::Public;
     let takes_caller = |spec: &&EndpointSpec| {
         let mut probes = spec.path_arguments.iter().flatten();
@@ -245,9 +246,9 @@ fn path_arguments(spec: &EndpointSpec, errors: &mut StartErrors) {
     }
 }
 
-/// Finds a field that is not a parameter, if there also is a parameter that is not a field. Only
-/// both together are a mistake: an alias or an optional field is not in the template, and a
-/// parameter may stay unread.
+/// Finds a field that is not a parameter. Returns `None` if every parameter has its field, because
+/// an additional field can be an alias or optional. A parameter without a field is allowed as well,
+/// because a handler need not read every parameter. Only both together are a mistake.
 fn find_misnamed(fields: &'static [&'static str], parameters: &[&str]) -> Option<&'static str> {
     let has_unread = parameters.iter().any(|name| !fields.contains(name));
     fields

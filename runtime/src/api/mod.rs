@@ -159,10 +159,10 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     /// Sets the secret that signs cursors, instead of `APLOMB_SECRET`. Idempotency keys and limits
     /// do not depend on this secret.
     ///
-    /// If neither is set, a shared store contains the secret: the first instance creates it, and
-    /// later instances read it when they start. If the store loses the secret, the next instance
-    /// that starts creates another one. Then instances with different secrets refuse each other's
-    /// cursors, until all instances have been restarted.
+    /// If neither this method nor the variable sets a secret, a shared store contains it. The first
+    /// instance creates the secret, and later instances read it when they start. If the store loses
+    /// the secret, the next instance that starts creates another one. Then instances with different
+    /// secrets refuse each other's cursors, until all instances have been restarted.
     #[must_use]
     pub fn secret(mut self, secret: Secret) -> Self {
         self.secret = Some(secret);
@@ -249,9 +249,9 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self
     }
 
-    /// Sets the fewest bytes per second of a body, instead of `APLOMB_BODY_MIN_RATE`. It is an average
-    /// over the time that the service waits for the client, after the first ten seconds. A slower
-    /// request gets 408 `REQUEST_TIMEOUT`.
+    /// Sets the fewest bytes per second of a body, instead of `APLOMB_BODY_MIN_RATE`. It is an
+    /// average over the time that the service waits for the client, after the first ten seconds. A
+    /// slower request gets 408 `REQUEST_TIMEOUT`.
     #[must_use]
     pub fn body_min_rate(mut self, bytes_per_second: u32) -> Self {
         self.body_min_rate = Some(bytes_per_second.max(1));

@@ -36,7 +36,7 @@ fn unshared_store(instances: u64) -> Option<String> {
 }
 
 /// Warns of all endpoints that store keys without limiting their callers. One line names all of
-/// them, so that in a large service they do not hide the other warnings.
+/// them, because many lines could hide the other warnings.
 fn unlimited_keys<'a>(specs: impl Iterator<Item = &'a EndpointSpec>) -> Option<String> {
     let is_unlimited = |spec: &&EndpointSpec| {
         let stores_keys = matches!(spec.idempotency, IdempotencyPolicy::Idempotent(_));

@@ -66,8 +66,8 @@ use crate::start::StartError;
 /// # }
 /// ```
 pub trait Authenticate: fmt::Debug + Send + Sync + 'static {
-    /// Returns the caller of a request. The service calls this method once for each request, on public
-    /// endpoints as well. Write it as an `async fn`.
+    /// Returns the caller of a request. The service calls this method once for each request, on
+    /// public endpoints as well. Write it as an `async fn`.
     fn authenticate(&self, head: &Parts) -> impl Future<Output = Authentication> + Send;
 
     /// Returns whether [`authenticate`](Self::authenticate) never waits, for example because it
@@ -97,7 +97,8 @@ pub enum Authentication {
     /// Invalid credentials, with the reason for the client. The request gets 401 `UNAUTHENTICATED`,
     /// on a public endpoint as well.
     Invalid(&'static str),
-    /// No result, for example because another service is down, with the reason for the log. The
-    /// request gets 503 `AUTHENTICATION_UNAVAILABLE`, which is retryable.
+    /// The credentials could not be checked, for example because another service is down. The value
+    /// is the reason for the log. The request gets 503 `AUTHENTICATION_UNAVAILABLE`, which is
+    /// retryable.
     Unavailable(String),
 }

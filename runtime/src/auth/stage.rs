@@ -16,9 +16,9 @@ use crate::spec::Access;
 
 /// The authentication of one endpoint.
 ///
-/// On a public endpoint a request needs no credentials, but wrong ones are rejected. Otherwise a caller
-/// whose token has expired would become a request without a caller: a retry would find another
-/// idempotency record, and the handler would run twice.
+/// On a public endpoint a request needs no credentials, but wrong ones are rejected. If wrong
+/// credentials were ignored, a retry with an expired token would count as a request without a
+/// caller. The retry would find another idempotency record, and the handler would run twice.
 #[derive(Debug)]
 pub(crate) struct AuthenticationStage {
     auth: Arc<dyn Authenticator>,
@@ -92,8 +92,8 @@ impl Stage for AuthenticationStage {
     }
 }
 
-/// Returns the 401. A `Bearer` challenge has `invalid_token` if the request had credentials (RFC 6750
-/// §3.1).
+/// Returns the 401. A `Bearer` challenge has `invalid_token` if the request had credentials (RFC
+/// 6750 §3.1).
 fn unauthenticated(auth: &dyn Authenticator, invalid: Option<&'static str>) -> Problem {
     let challenge = auth.challenge();
     let value = match invalid {

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_command_there_is_no_subcommand() {
+    fn arguments_without_a_command_have_no_subcommand() {
         assert_eq!(accepted(&[]).subcommand_name(), None);
         assert_eq!(accepted(&["serve"]).subcommand_name(), Some("serve"));
     }

@@ -42,8 +42,9 @@ impl TrustedProxies {
         self.forwarded_client(headers).unwrap_or(peer)
     }
 
-    /// Returns the first untrusted hop from the right, or else the leftmost hop that was read.
-    /// Returns `None` if there are no hops, or if a hop before the result is invalid.
+    /// Reads the hops from right to left, and returns the first untrusted hop. If all hops are
+    /// trusted, returns the last hop that was read. Returns `None` if there are no hops, or if an
+    /// invalid hop comes first.
     fn forwarded_client(&self, headers: &HeaderMap) -> Option<IpAddr> {
         let lines = headers
             .get_all(self.field.name())

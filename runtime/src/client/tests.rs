@@ -258,7 +258,7 @@ fn b10_invalid_utf_8_before_the_client_falls_back_to_the_peer() {
 }
 
 #[test]
-fn b10_the_number_of_hops_and_bytes_is_bounded() {
+fn b10_hops_and_bytes_beyond_the_limits_are_not_read() {
     let field = ForwardedField::default();
     let trusted = |count: usize| vec!["10.0.0.2"; count].join(",");
     // Entries that the client sent, on the left, have no effect.

@@ -183,7 +183,7 @@ const fn assert_content(content: Content, argument: TypeText<'_>) {
 ///
 /// `written` is the type with the content, and `whole` is the type of the argument or the result.
 /// The advice in the message depends on the text of the type. An alias does not show its content. A
-/// trait cannot be derived for a primitive type or a tuple.
+/// trait cannot be derived for a primitive type, a tuple, or a type of another crate such as `Vec`.
 const fn must_implement(
     written: TypeText<'_>,
     whole: TypeText<'_>,

@@ -244,7 +244,7 @@ const fn shape_hash(spec: &EndpointSpec) -> u64 {
 
 /// Returns `true` if one range covers all versions from the lowest first version up to the highest
 /// first version, or up to the version just below it. No gap is possible then, and nothing needs to
-/// be sorted. Most lists with one or two versions have such a range.
+/// be sorted. Most lists with one or two versions have this range.
 const fn has_obviously_no_gap(specs: &[EndpointSpec]) -> bool {
     let (mut lowest, mut reached, mut highest) = (u32::MAX, 0, 0);
     let mut index = 0;

@@ -46,9 +46,9 @@ use crate::spec::{EndpointId, EndpointSpec};
     note = "write `#[endpoint(…)]` above the function"
 )]
 pub trait Endpoint {
-    /// The identity of the endpoint. It is a separate constant, because it depends on no other
-    /// endpoint. If two endpoints name each other as successors, the error is then readable, and
-    /// not about a cycle of constants.
+    /// The identity of the endpoint. It is separate from `SPEC`, because `SPEC` depends on the id
+    /// of the successor. Otherwise, two endpoints that name each other as successors would cause an
+    /// unreadable error about a cycle of constants.
     #[doc(hidden)]
     const ID: EndpointId;
 

@@ -16,7 +16,7 @@ use crate::request::{Caller, RequestId};
 #[derive(Debug)]
 pub struct Probe<T: ?Sized>(PhantomData<T>);
 
-/// The probes of a type without the property.
+/// The value of each probe for a type without the property.
 pub trait ProbeFallback {
     /// True for a response that is a bare list.
     const IS_LIST: bool = false;
@@ -47,7 +47,8 @@ pub trait ProbeFallback {
     const VALID_CONTENT: Content = Content::Unknown;
     /// True for a `Valid`.
     const IS_VALID: bool = false;
-    /// True if the content of `Valid` meets the bound in `VALID_CONTENT`, apart from the context.
+    /// True if the content of `Valid` meets the bound in `VALID_CONTENT`. The type of the
+    /// validation context is not compared with the state.
     const IS_VALIDATED: bool = false;
     /// True for a response.
     const IS_RESPONSE: bool = false;
@@ -82,8 +83,8 @@ marker! {
     IsList, IS_LIST
 }
 marker! {
-    /// A type whose bytes can be the body of a response, such as `Vec<u8>`. It counts as a list
-    /// only if it is sent as JSON.
+    /// A type whose bytes can be the body of a response, such as `Vec<u8>`. A `Vec<u8>` counts as a
+    /// list only if it is sent as JSON.
     IsBytes, IS_BYTES
 }
 marker! {

@@ -119,9 +119,9 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 #[cold]
 fn parse_problem<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> Problem {
-    // serde_json reports some wrong shapes as syntax errors, such as `{}` in place of an enum. And a
-    // wrong shape can precede a syntax error, which is the more basic mistake. So the text is parsed
-    // again, without a shape.
+    // serde_json reports some wrong shapes as syntax errors, such as `{}` in place of an enum.
+    // Also, serde_json reports a wrong shape that comes before a syntax error, although the syntax
+    // error is the more basic mistake. So the text is parsed again, without a shape.
     if let Err(error) = serde_json::from_slice::<IgnoredAny>(bytes) {
         return malformed_json(&error);
     }
@@ -145,8 +145,8 @@ fn malformed_json(error: &serde_json::Error) -> Problem {
     Problem::new(&registry::MALFORMED_JSON).with_detail(error.to_string())
 }
 
-/// Parses the text a second time, with the path to the wrong member. Valid bodies do not pay for
-/// tracking it.
+/// Parses the text again and records the path to the wrong member. This costs additional time, so
+/// it is not done for valid bodies.
 fn wrong_shape<T: DeserializeOwned>(
     bytes: &[u8],
     document: &Value,
@@ -166,7 +166,8 @@ fn wrong_shape<T: DeserializeOwned>(
         ))
 }
 
-/// Returns the pointer to the wrong member, or to the last member on its path that the document has.
+/// Returns the pointer to the wrong member. If the document does not have this member, the pointer
+/// ends at the last member of the path that the document has.
 fn pointer(path: &serde_path_to_error::Path, document: &Value) -> Pointer {
     let (mut pointer, mut value) = (Pointer::new(), document);
     for segment in path {

@@ -10,6 +10,7 @@ mod path;
 pub(crate) mod path_shape;
 mod pointer;
 pub(crate) mod query;
+mod rejections;
 #[cfg(feature = "garde")]
 mod valid;
 #[cfg(feature = "garde")]

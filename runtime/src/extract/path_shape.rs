@@ -26,7 +26,7 @@ pub enum PathShape {
     Optional(Box<Self>),
     /// The argument is the request id, and reads no path parameter.
     RequestId,
-    /// The caller, and no path parameter.
+    /// The argument is the caller, and reads no path parameter.
     Caller,
 }
 

@@ -187,8 +187,8 @@ fn query_names(parts: &Parts) -> Vec<String> {
         .collect()
 }
 
-/// The maximum number of violations that are located and sorted. The first 100 of these are
-/// reported. This limits the work for a long list of wrong items.
+/// The maximum number of violations that are located and sorted. It limits the work for a long list
+/// of wrong items. The response has the first 100 of the sorted violations.
 const MAX_VIOLATIONS: usize = 1_000;
 
 #[cold]

@@ -34,9 +34,12 @@ fn step(component: &Value) -> Option<Step> {
 
 /// Returns the pointer into a document.
 ///
-/// A step that has no member in the document is left out in two cases. If the next step continues
-/// from the same value, the step is a flattened struct. If the value is neither an object nor a
-/// list, the step is a struct that wraps the value.
+/// A step that has no member in the document is left out in two cases:
+///
+/// - If the value is an object that has a member for the next step, this step is a flattened
+///   struct.
+/// - If the step is index 0 and the value is neither an object nor a list, this step is the field
+///   of a tuple struct, such as `struct Name(String)`.
 pub(super) fn pointer(document: &Value, path: &[Step]) -> Location {
     let (mut pointer, mut here) = (Pointer::new(), Some(document));
     for (index, step) in path.iter().enumerate() {

@@ -137,7 +137,8 @@ impl KeyedAdmission {
         };
         let requests = limits.requests(info);
         let can_join = |store: &&Arc<dyn AdmissionStore>| {
-            // Prefetched tokens need no call to the store, so no call can also begin the record.
+            // Prefetched tokens are taken without a call to the store. The record then needs a
+            // separate call.
             limits.limits().prefetch().is_none() && store.joins(&requests, self.run.request())
         };
         let Some(store) = self.store.as_ref().filter(can_join) else {

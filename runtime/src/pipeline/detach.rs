@@ -9,8 +9,9 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TrackedFuture;
 use tracing::{Instrument, Span};
 
-/// A future that runs in the task that awaits it. If it is dropped before its end, it continues in
-/// a separate task. A tracker counts it until it ends, so that a shutdown can wait for it.
+/// A future that runs in the task that awaits it. If that task drops the future before its end, the
+/// future continues in a separate task. A tracker counts the future until it ends, so that a
+/// shutdown can wait for it.
 pub(crate) struct DetachOnDrop<F: Future<Output: Send + 'static> + Send + 'static> {
     /// `None` after the future has ended.
     running: Option<Pin<Box<TrackedFuture<F>>>>,
@@ -35,8 +36,8 @@ impl<F: Future<Output: Send + 'static> + Send + 'static> Future for DetachOnDrop
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<F::Output> {
-        // The future is taken out while it is polled. If it panics, it has ended, and `drop` must
-        // not spawn it.
+        // The future is outside of `self` while it is polled, and is put back if it has not ended.
+        // After a panic it is not put back, so `drop` does not spawn it.
         let mut running = self.running.take().expect("polled after its end");
         let polled = running.as_mut().poll(context);
         if polled.is_pending() {

@@ -44,8 +44,8 @@ impl Trace {
         self.0.is_some()
     }
 
-    /// Enters the span for one step of the request. Returns a guard, because the result of a
-    /// closure would be copied one more time.
+    /// Enters the span until the returned guard is dropped. A method that runs a closure inside the
+    /// span would copy the closure's result one more time.
     #[inline]
     pub(crate) fn enter(&self) -> Option<Entered<'_>> {
         self.0.as_ref().map(|span| span.enter())

@@ -221,7 +221,8 @@ impl Problem {
 
     fn retryable(&self, context: Option<ProblemContext<'_>>) -> bool {
         match context.map(|context| context.retry) {
-            // This has priority over the kind: a retry would only get the stored response.
+            // A stored problem is not retryable, even if its kind is, because a retry only gets the
+            // stored response.
             Some(Retry::SameResult) => false,
             retry => self.0.spec.retryable.unwrap_or(retry == Some(Retry::Safe)),
         }

@@ -44,7 +44,7 @@ struct Progress {
     unread: Mutex<Option<UnreadBody>>,
 }
 
-/// Reading has not begun, pauses between two reads, or has finished.
+/// No read waits: reading has not begun, pauses between two reads, or has finished.
 const READING: u8 = 0;
 /// A read waits for the client.
 const WAITING: u8 = 1;
@@ -76,8 +76,8 @@ impl BodyReadState {
         read
     }
 
-    /// Returns the response to a request whose deadline passed while it waited for the client's
-    /// body.
+    /// Returns the 408 for a request whose deadline passed while it waited for the client's body.
+    /// Returns `None` if it did not wait for the body.
     pub(crate) fn timed_out(&self) -> Option<EndpointResponse> {
         let waits_for_client = matches!(self.get(), WAITING | STALLED);
         waits_for_client
@@ -103,7 +103,7 @@ impl BodyReadState {
         *outcome = EndpointResponse::refused(problem);
     }
 
-    // No other memory depends on the state, so any ordering is correct.
+    // No other memory depends on the state, so any memory ordering is correct.
     fn get(&self) -> u8 {
         self.0
             .as_ref()
@@ -164,9 +164,9 @@ impl LimitedBody {
     }
 }
 
-/// A body that is given back when it is dropped before its end. The pipeline then reads the rest: a
-/// connection with an unread body cannot be reused, and closing it may reset it before the client has
-/// read the response.
+/// A body that is given back when it is dropped before its end. The pipeline then reads the rest,
+/// because a connection with an unread body cannot be reused. If the service closed that
+/// connection, it could be reset before the client has read the response.
 struct ReturnedBody {
     body: Option<UnreadBody>,
     state: BodyReadState,
@@ -208,8 +208,8 @@ impl HttpBody for ReturnedBody {
 impl Drop for LimitedBody {
     fn drop(&mut self) {
         // A handler that drops the body does not wait for the client any more, so a later deadline
-        // is a 504 and not a 408. Two separate steps are safe, because only this body writes its
-        // state.
+        // is a 504 and not a 408. The state is read and set in two separate steps. This is safe,
+        // because only this body writes the state.
         if self.state.get() == WAITING {
             self.state.set(READING);
         }

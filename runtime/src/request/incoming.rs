@@ -141,8 +141,8 @@ impl IncomingRequest {
             .is_some_and(|length| length <= SMALL_BODY)
     }
 
-    /// Reads the body, up to `limit` bytes, as long as the client keeps the pace. The rest of a body
-    /// that is too large can still be drained.
+    /// Reads the body, up to `limit` bytes, as long as the client keeps the pace. The rest of a
+    /// body that is too large can still be drained.
     pub(crate) async fn read(
         &mut self,
         limit: u64,
@@ -217,7 +217,8 @@ impl IncomingRequest {
             self.incoming.body = Body::new(limited);
         }
         let Incoming { head, .. } = &mut self.incoming;
-        // Otherwise axum's extractors would refuse a body that the endpoint allows.
+        // axum's extractors would refuse a body above their own limit, although the endpoint allows
+        // it.
         if limit > AXUM_LIMIT {
             *head = head.take().map(without_axum_limit);
         }
@@ -267,7 +268,8 @@ impl UnreadBody {
     }
 
     /// Reads and drops the rest of the body, within bounds. A connection with an unread body cannot
-    /// be reused, and closing it may reset it before the client has read the response.
+    /// be reused. If the service closed that connection, it could be reset before the client has
+    /// read the response.
     pub(crate) async fn drain(mut self) {
         let is_too_long = self.has_content_length && self.body.size_hint().lower() > MAX_DRAINED;
         if self.body.is_end_stream() || self.waits_for_continue || is_too_long {
@@ -277,7 +279,8 @@ impl UnreadBody {
         let _ = timeout(DRAIN_TIME, self.discard()).await;
     }
 
-    /// Drops the body until its end, a pause, or [`MAX_DRAINED`] bytes.
+    /// Reads and drops data until the body ends, the client pauses, or more than [`MAX_DRAINED`]
+    /// bytes have arrived.
     async fn discard(&mut self) {
         let mut remaining = MAX_DRAINED;
         while let Ok(Some(Ok(frame))) = timeout(DRAIN_PAUSE, self.body.frame()).await {

@@ -10,26 +10,27 @@ use crate::problem::{Problem, registry};
 
 /// The slowest pace at which the service reads a body.
 ///
-/// A limit on the silence alone would let a client occupy a request forever with single bytes. A
-/// limit on the whole time would cut off an honest client with a slow connection.
+/// With only a limit on silence, a client could send single bytes and keep a request open forever.
+/// With a limit on the whole time, an honest client with a slow connection would be cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BodyPace {
-    /// The longest time in which nothing arrives.
+    /// The longest time for which the client may send nothing.
     pub(crate) silence: Duration,
     /// The fewest bytes per second, on average over the time that the service waits for the client.
     pub(crate) min_rate: u32,
 }
 
 impl BodyPace {
-    /// The default: five seconds are enough after the loss of a few packets, and 512 bytes per
-    /// second are less than the slowest mobile connections.
+    /// The default. A client recovers from the loss of a few packets within five seconds. Even the
+    /// slowest mobile connections send more than 512 bytes per second.
     pub(crate) const DEFAULT: Self = Self {
         silence: Duration::from_secs(5),
         min_rate: 512,
     };
 }
 
-/// The time that is not counted against the rate, in which a slow connection gets up to speed.
+/// The time that a client has in addition to the time that its data takes at the minimum rate. A
+/// slow connection can get up to speed in this time.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Measures the pace of one body.
@@ -51,7 +52,7 @@ impl Pacer {
         }
     }
 
-    /// Returns how long the service waits for the next part.
+    /// Returns the longest time for which the service waits for the next part.
     pub(crate) fn patience(&self) -> Duration {
         let millis = self.received.saturating_mul(1000) / u64::from(self.pace.min_rate.max(1));
         let earned = Duration::from_millis(millis);

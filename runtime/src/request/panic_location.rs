@@ -45,7 +45,8 @@ fn record(panic: &PanicHookInfo<'_>) {
         message: panic.payload_as_str().map(str::to_owned),
         location: location.to_string(),
     };
-    // The access fails in a thread that is ending. No code catches the panic there.
+    // The access fails if the thread is ending. The location is then not needed, because no code
+    // catches the panic.
     let _ = LAST.try_with(|last| last.set(Some(panic)));
 }
 

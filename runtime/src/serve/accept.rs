@@ -168,7 +168,7 @@ async fn handle_request(
 }
 
 /// Waits after a failed `accept`. A client that hung up before its connection was accepted needs no
-/// wait. Any other error, such as too many open files, would be returned again immediately.
+/// wait. After any other error, such as too many open files, the next `accept` would fail at once.
 async fn pause_after(error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
 
@@ -177,8 +177,8 @@ async fn pause_after(error: &io::Error) {
         ConnectionAborted | ConnectionRefused | ConnectionReset
     ) {
         tracing::error!(%error, "cannot accept a connection; trying again in 1 s");
-        // In this time a few requests can end and free their files. It delays a shutdown by at most
-        // 1 s.
+        // During the wait, some requests can end and close their files. The wait delays a shutdown
+        // by at most 1 s.
         sleep(Duration::from_secs(1)).await;
     }
 }

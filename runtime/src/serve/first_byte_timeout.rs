@@ -24,12 +24,12 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// for a head in several packets, and far below the grace period.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// A stream with a deadline for its first bytes. Reading fails if these bytes do not show the
-/// protocol in time. After the server was stopped, reading ends if no request is in flight.
+/// A stream with a deadline for its first bytes. Reading fails if the protocol is still unknown at
+/// the deadline. After the server was stopped, reading ends if no request is in flight.
 pub(super) struct FirstByteTimeout<S> {
     stream: S,
     protocol: Protocol,
-    /// The deadline of the first bytes, or [`LINGER`] after a stop.
+    /// The deadline of the first bytes. After a stop, the end of the current [`LINGER`].
     timer: Option<Pin<Box<Sleep>>>,
     stopped: Pin<Box<WaitForCancellationFutureOwned>>,
     in_flight: InFlightCounter,
@@ -39,7 +39,7 @@ pub(super) struct FirstByteTimeout<S> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Protocol {
-    /// This many bytes of the HTTP/2 preface have arrived, and nothing else.
+    /// All bytes so far belong to the HTTP/2 preface. The number counts them.
     Unknown(usize),
     Http1,
     Http2,
@@ -62,7 +62,8 @@ impl<S> FirstByteTimeout<S> {
         }
     }
 
-    /// Detects the protocol. The whole preface means HTTP/2, and any other byte means HTTP/1.
+    /// Detects the protocol. The complete preface means HTTP/2. A byte that differs from the
+    /// preface means HTTP/1.
     fn detect_protocol(&mut self, bytes: &[u8]) {
         let Protocol::Unknown(seen) = self.protocol else {
             return;
@@ -94,9 +95,10 @@ impl<S> FirstByteTimeout<S> {
         }
     }
 
-    /// Ends the stream of a stopped server if no request is in flight at the end of a [`LINGER`].
+    /// Ends the stream of a stopped server after one [`LINGER`]. While a request is in flight,
+    /// waits for another [`LINGER`].
     fn end_if_idle(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The first call starts the timer. It replaces the deadline of the first bytes.
+        // The first call starts a timer, which replaces the deadline of the first bytes.
         if !matches!(self.protocol, Protocol::Http1) || self.timer.is_none() {
             self.protocol = Protocol::Http1;
             self.timer = Some(Box::pin(sleep(LINGER)));

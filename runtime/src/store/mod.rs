@@ -160,7 +160,7 @@ impl Store {
         Self::from_source(Source::Redis(config))
     }
 
-    /// Replaces the implementation of rate limits. The admission in one step is removed, because it
+    /// Replaces the implementation of rate limits. Also removes the [`AdmissionStore`], because it
     /// would use the old limits.
     #[must_use]
     pub fn with_limits(mut self, limits: Arc<dyn LimitStore>) -> Self {
@@ -169,7 +169,7 @@ impl Store {
         self
     }
 
-    /// Replaces the implementation of idempotency records. The admission in one step is removed,
+    /// Replaces the implementation of idempotency records. Also removes the [`AdmissionStore`],
     /// because it would use the old records.
     #[must_use]
     pub fn with_records(mut self, records: Arc<dyn IdempotencyStore>) -> Self {

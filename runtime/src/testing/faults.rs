@@ -155,7 +155,7 @@ impl<R: IdempotencyStore> FaultyRecords<R> {
 
 impl<R: IdempotencyStore> IdempotencyStore for FaultyRecords<R> {
     fn begin<'a>(&'a self, begin: &'a Begin) -> StoreFuture<'a, BeginOutcome> {
-        // This is checked before `call`, because `call` removes the planned fault.
+        // The planned fault is read before `call`, because `call` removes it.
         if self.is_planned_next(StoreOperation::Begin, Fault::Late) {
             self.late_begins
                 .lock()

@@ -53,7 +53,7 @@ orders! {
         {#[cursor(unique, column = "rows.id")] id: i64, ASCENDING}
 }
 
-/// The changes before a page, and the size of that page.
+/// One read of a page: the changes of the rows before the read, and the size of the page.
 #[derive(Debug, Clone)]
 struct Step {
     limit: u32,
@@ -133,8 +133,8 @@ fn permanent_rows_of<K: Order>(page: &Page<Row>) -> Result<Vec<Row>, TestCaseErr
         .collect())
 }
 
-/// Checks, in a list that does not change, that each page leads back to the page before it. From
-/// there, the next page must be the same page again.
+/// Reads a list that does not change. Checks that the `prev_cursor` of each page leads to the
+/// previous page, and that the `next_cursor` of the previous page leads to this page again.
 async fn forward_and_back<K: Order>(rows: &[Row], limit: u32) -> TestCaseResult {
     let mut table = Table::new(rows).await;
     let mut page = read::<K>(&mut table, None, limit).await;

@@ -380,9 +380,9 @@ async fn b02_concurrent_requests_for_limits_in_several_slots_take_all_tokens_or_
         admitted += 1;
     }
     assert_eq!(admitted, 30, "the burst of the tighter limit");
-    // If another call has changed the bucket before tokens are given back, the refill of the time
-    // in between is not counted. A part of a token may then be missing, and only whole tokens are
-    // counted here.
+    // If another call changes a bucket before tokens are given back, the bucket does not get the
+    // refill of the time in between. A part of a token may then be missing. `remaining` counts only
+    // whole tokens, so it can be 29.
     let remaining = (
         remaining(&store, first).await,
         remaining(&store, second).await,
@@ -506,8 +506,8 @@ impl<'a> Pause<'a> {
         Self(node, Instant::now())
     }
 
-    /// Resumes the node. Returns `false` if it was paused for more than 250 ms. The store may then
-    /// have closed the connection, and the calls on it are lost.
+    /// Resumes the node. Returns `false` if it was paused for more than 250 ms. After a longer
+    /// pause, the store may have closed the connection, and calls on a closed connection are lost.
     fn was_brief(self) -> bool {
         self.0.resume();
         self.1.elapsed() < Duration::from_millis(250)

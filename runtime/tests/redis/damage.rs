@@ -1,5 +1,5 @@
-//! Tests values of another format at the store's keys. Each error must name the key, and the value
-//! must not change.
+//! Tests operations on Redis keys whose value is damaged or has another format. Each error must
+//! name the key, and the value must not change.
 
 use core::time::Duration;
 
@@ -265,8 +265,8 @@ async fn unreadable_buckets_are_errors_and_affect_no_shadow_limit() {
     );
 }
 
-/// Checks that a shadow limit admits the request for any value of its bucket, and leaves the value
-/// unchanged.
+/// Checks that a shadow limit admits a request although the value of its bucket is unreadable, and
+/// that the value is still unreadable afterwards.
 async fn assert_shadow_admits(store: &impl LimitStore, value: &[u8]) {
     let acquired = store
         .acquire(&[LimitRequest {

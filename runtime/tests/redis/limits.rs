@@ -183,8 +183,8 @@ fn b02_limits_of_all_kinds_decide_all_or_nothing() {
     result.expect("the store agrees with the reference");
 }
 
-/// After its clock was set back, a server rejects for at most one refill period, and admits no
-/// additional requests.
+/// After its clock is set back, a server rejects requests for at most one refill period. Until then
+/// it admits only requests for the tokens that were left.
 #[test]
 fn b04_a_clock_that_steps_back_adds_no_tokens_and_limits_recover_within_one_period() {
     let store = TimedStore::new();
@@ -208,7 +208,7 @@ fn b04_a_clock_that_steps_back_adds_no_tokens_and_limits_recover_within_one_peri
 
 /// While operators lower a limit, some instances have the old limit, and others have the new one.
 #[test]
-fn b01_instances_with_the_old_limit_get_no_tokens_back_after_a_window_is_lowered() {
+fn b01_instances_with_the_old_limit_get_no_tokens_back_after_a_window_limit_is_lowered() {
     let store = TimedStore::new();
     for algorithm in [Algorithm::FixedWindow, Algorithm::SlidingWindow] {
         let [old, new] = [100, 10].map(|permits| limit_request(1, quota(algorithm, permits, 1)));
@@ -285,7 +285,7 @@ fn b04_every_bucket_expires() {
     }
 }
 
-/// Takes the tokens of a log of the maximum size in one request.
+/// Takes `Quota::MAX_LOG` tokens, the maximum for one log, with one request.
 #[test]
 fn b01_the_longest_log_fits() {
     let store = TimedStore::new();

@@ -19,8 +19,8 @@ use tokio::task::JoinHandle;
 const LEASE: Duration = Duration::from_secs(30);
 const TTL: Duration = Duration::from_hours(24);
 
-/// One client for each of several callers. A client sends one request after another, each with a
-/// new key, and repeats a request until the store responds.
+/// Several clients, one for each caller. A client sends one request after another. Each request has
+/// a new key, and the client repeats it until the store responds.
 #[derive(Debug)]
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
@@ -69,7 +69,7 @@ impl Load {
             .clone()
     }
 
-    /// Waits until this number of further requests of a caller is completed.
+    /// Waits until `count` more requests of a caller are completed.
     pub(crate) async fn until_completed(&self, caller: usize, count: usize) {
         let before = self.log(caller).completed.len();
         let completed = async || self.log(caller).completed.len() >= before + count;
@@ -177,8 +177,8 @@ pub(crate) async fn expect_replays(store: &RedisStore, keys: &[RecordKey]) {
     }
 }
 
-/// Retries these keys in turn until the task is aborted. Panics if a key runs again. Outages are
-/// accepted.
+/// Retries these keys in turn until the task is aborted. Panics if a key runs again. A retry may
+/// fail, because the store can be down.
 pub(crate) fn retry_forever(store: &RedisStore, keys: Vec<RecordKey>) -> JoinHandle<()> {
     let store = store.clone();
     tokio::spawn(async move {

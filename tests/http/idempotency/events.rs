@@ -41,7 +41,7 @@ async fn a11_a_client_that_disconnects_does_not_cancel_the_handler() {
         connections.push(raw);
     }
     // The server handles disconnects in order. When the effect of the cancelled handler is visible,
-    // the disconnect of the run has been handled too.
+    // the server has also handled the earlier disconnect of the client of the run.
     connections.into_iter().for_each(drop);
     eventually("the cancelled handler is dropped", async || {
         service.app.effects() > 0
@@ -341,7 +341,7 @@ async fn a12_a_handler_that_blocks_its_thread_does_not_stop_the_renewals() {
     let service = service.await;
     let first = spawn_held_put(&service);
     eventually("the handler runs", async || service.app.effects() > 0).await;
-    // 500 ms are longer than a lease of 300 ms, and shorter than the handler.
+    // 500 ms are longer than a lease of 300 ms, and shorter than the run of the handler.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let retry = held_put_request(&service.client).send().await;
     assert!(

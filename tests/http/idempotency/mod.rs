@@ -225,8 +225,8 @@ async fn retry_until_settled(service: &TestService, key: &str, body: &str) -> Cl
     until_settled(async || order(&service.client, key, body).send().await).await
 }
 
-/// Repeats a held PUT until its record is not in flight any more. The renewals end with the maximum
-/// duration, and then the lease lapses.
+/// Repeats a held PUT until its record is not in flight any more. The lease is renewed only until
+/// the maximum duration of the run has passed, so it lapses soon after.
 async fn retry_put_until_settled(client: &Client) -> ClientResponse {
     until_settled(async || held_put_request(client).send().await).await
 }

@@ -97,7 +97,7 @@ async fn b08_a_cost_of_zero_takes_no_tokens_and_is_admitted() {
 }
 
 #[tokio::test]
-async fn b08_a_cost_above_the_burst_takes_a_full_bucket_and_waits_for_it() {
+async fn b08_a_cost_above_the_burst_waits_for_a_full_bucket_and_takes_all_its_tokens() {
     let service = service().await;
     assert_eq!(export_rows(&service, 2).await, (200, 8));
     for rows in [11, u64::MAX] {

@@ -1,4 +1,4 @@
-//! Limits with `on_error = deny`: without a decision of the store, a request is a 503.
+//! Limits with `on_error = deny`: if the store does not decide the limit, the request gets a 503.
 
 use aplomb::prelude::*;
 use aplomb::routes;

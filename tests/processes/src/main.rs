@@ -1,8 +1,9 @@
 //! A service for tests that kill it, suspend it, or stop its store.
 //!
-//! Every run of a handler appends the item of its order as a line to the file `RUNS`. All instances
-//! share this file, and it remains after they have ended. A held run waits until the directory
-//! `GATES` has a file with the name of the item.
+//! The environment variable `RUNS` is the path of a file. Every run of a handler appends the item
+//! of its order as a line to this file. All instances share this file, and it remains after they
+//! have ended. The environment variable `GATES` is the path of a directory. A held run waits until
+//! this directory has a file with the name of the item.
 
 use std::env::{self, VarError};
 use std::fs::OpenOptions;

@@ -1,7 +1,7 @@
 //! Compares the public API of `aplomb` with its listing in the repository.
 //!
-//! A commit that changes the API must change the listing too. So no public item appears, changes or
-//! disappears by accident.
+//! A commit that changes the API must change the listing too. A public item therefore cannot
+//! appear, change or disappear by accident.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -84,8 +84,9 @@ fn listing_path() -> PathBuf {
 /// Lists the public items, one on each line. Leaves out derived and automatic implementations.
 fn listing() -> Result<String, Box<dyn Error>> {
     let target = root().join("target");
-    // The JSON output of rustdoc is unstable. The wrapper script allows it only for rustdoc. A
-    // variable for all of cargo would compile every dependency again.
+    // The JSON output of rustdoc is unstable. The wrapper script allows unstable options only for
+    // rustdoc. If an environment variable allowed them for all of cargo, cargo would compile every
+    // dependency again.
     let built = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(root())
         .args([
@@ -125,7 +126,7 @@ mod tests {
     use super::changes;
 
     #[test]
-    fn lines_of_one_side_are_changes() {
+    fn lines_that_only_one_listing_has_are_changes() {
         assert_eq!(changes("a\nb\n", "a\nb\n"), "");
         assert_eq!(changes("a\nb\n", "a\nc\n"), "- b\n+ c\n");
     }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::Ledger;
 use super::error::is_busy;
 
-/// The time that a transaction waits for a lock of another process. It is longer than any
+/// The longest time that a transaction waits for a lock of another process. It is longer than any
 /// transaction of the service takes, and shorter than the deadline of a request.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -16,8 +16,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// [`BUSY_TIMEOUT`].
 const BUSY_RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The time that a request waits for a connection. It includes the time of the transactions that
-/// come first.
+/// The longest time that a request waits for a connection while earlier transactions use it.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The number of connections that only read.

@@ -15,7 +15,8 @@ where
         .map_err(invalid_column(column))
 }
 
-/// Returns a function that makes the error of a column with a value that the ledger never writes.
+/// Returns a function that converts any error to an error that names the column. The error means
+/// that the column has a value that the ledger never writes.
 pub(super) fn invalid_column<E>(column: &'static str) -> impl Fn(E) -> Error
 where
     E: std::error::Error + Send + Sync + 'static,

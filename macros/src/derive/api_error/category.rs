@@ -22,8 +22,8 @@ pub(crate) enum Retryable {
     Never,
     /// Problems are retryable only with `retryable = true`.
     Declared,
-    /// Problems are retryable with `retryable = true`. Otherwise this depends on the effects of the
-    /// handler.
+    /// Problems are retryable with `retryable = true`. Without this option, the runtime decides for
+    /// each request, because a retry can repeat the effects of the handler.
     Depends,
     /// Problems are always retryable.
     Always,

@@ -98,9 +98,9 @@ fn cases<'a>(input: &'a DeriveInput, sink: &Sink<'_>) -> Vec<Case<'a>> {
     }
 }
 
-/// Reports cases that have the same code, but another category, status or title. Clients decide by
-/// code, so each code has one meaning. When an API starts, it compares the codes of different error
-/// types.
+/// Reports a case that has the same code as an earlier case, but another category, status or title.
+/// Clients choose their reaction by the code, so each code has one meaning. The codes of different
+/// error types are compared when an API starts.
 fn check_codes(cases: &[Case<'_>], sink: &Sink<'_>) {
     let declared: Vec<_> = expand::declared(cases).collect();
     for (index, (case, problem)) in declared.iter().enumerate() {

@@ -3,14 +3,16 @@
 //! A body whose `Content-Length` exceeds the limit is rejected with a 413 `BODY_TOO_LARGE` before
 //! any of it is read. A body of unknown length is rejected as soon as it exceeds the limit.
 //!
-//! A client that is silent for five seconds (`APLOMB_BODY_TIMEOUT`), or that sends less than 512 bytes
-//! per second after the first ten seconds (`APLOMB_BODY_MIN_RATE`), gets a 408 `REQUEST_TIMEOUT`.
+//! A client that is silent for five seconds (`APLOMB_BODY_TIMEOUT`) gets a 408 `REQUEST_TIMEOUT`. A
+//! client that sends less than 512 bytes per second after the first ten seconds
+//! (`APLOMB_BODY_MIN_RATE`) also gets this 408.
 //!
-//! The rest of a body that is rejected, or that an extractor or the handler leaves unread, is read and
-//! discarded. Otherwise a client that still sends could lose the response. The service stops reading
-//! after 16 MiB, after five seconds, or when the client pauses.
+//! If a body is rejected, or if the extractors and the handler do not read all of it, the service
+//! reads and discards the rest. Otherwise a client that is still sending the body could lose the
+//! response. The service stops reading after 16 MiB, after five seconds, or when the client pauses.
 //!
-//! A larger limit also replaces the limit of axum's extractors, 2 MB.
+//! The extractors of axum have their own limit of 2 MiB. A `body_limit` above 2 MiB also replaces
+//! that limit.
 //!
 //! ```
 //! use aplomb::prelude::*;

@@ -1,10 +1,11 @@
 use crate::request::{BodyPace, IncomingRequest, RequestState, Stage, StageResult};
 
-/// A stage that reads a small body before the limits are checked and the record is begun.
+/// A stage that reads a small body before the rate limits are checked and before the record of an
+/// idempotency key is begun.
 ///
 /// A client that sends its body too slowly or disconnects is rejected before it has used up tokens
-/// or begun a record. Larger bodies are read after the limits, so that a client over its limits
-/// cannot make the server read them.
+/// or begun a record. Larger bodies are read after the rate limits are checked. So a client that
+/// has exceeded its limits cannot make the server read large bodies.
 #[derive(Debug)]
 pub(crate) struct BodyStage {
     limit: u64,

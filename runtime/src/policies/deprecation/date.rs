@@ -77,7 +77,7 @@ impl Date {
     }
 }
 
-/// Returns a day that the macro has already checked.
+/// Creates a day from numbers that the macro has already checked.
 #[doc(hidden)]
 pub const fn date(year: u16, month: u8, day: u8) -> Date {
     Date::new(year, month, day).expect("the macro accepts only days of the calendar")

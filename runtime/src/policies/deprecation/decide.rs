@@ -16,8 +16,8 @@ pub enum Phase {
 }
 
 impl DeprecationSpec {
-    /// Returns the phase of the endpoint now. A phase after the sunset starts with the first second
-    /// of the next day.
+    /// Returns the phase of the endpoint now. The phases after the sunset start with the first
+    /// second of the day after `sunset`.
     pub const fn phase(&self, now: Timestamp) -> Phase {
         let second = now.as_secs();
         match (self.deprecated, self.sunset) {

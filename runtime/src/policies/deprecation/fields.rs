@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn e02_links_lead_to_the_page_of_the_endpoint_or_else_of_the_api_and_other_links_stay() {
+    fn e02_links_lead_to_the_page_of_the_endpoint_or_else_to_the_page_of_the_api() {
         let links = |spec: &DeprecationSpec, page: Option<&str>| {
             fields_of(spec, page)
                 .into_iter()

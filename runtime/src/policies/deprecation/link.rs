@@ -16,8 +16,8 @@ enum PathPart {
 }
 
 impl SuccessorPath {
-    /// Creates the path from the template `to`. Returns `None` if `to` has a parameter that `from`
-    /// does not have.
+    /// Creates the path from `to`, the template of the successor. `from` is the template of the
+    /// deprecated endpoint. Returns `None` if `to` has a parameter that `from` does not have.
     pub(super) fn new(from: &str, to: &str) -> Option<Self> {
         let part = |segment: &str| {
             if segment.starts_with('{') {
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn e02_a_successor_link_has_the_parameters_of_the_request_by_name() {
+    fn e02_a_successor_link_gets_the_request_parameters_with_the_same_names() {
         let path = SuccessorPath::new("/v1/a/{one}/b/{two}", "/things/{two}/of/{one}")
             .expect("the same names");
         assert_eq!(path.fill("/v1/a/x%2Fy/b/7"), "/things/7/of/x%2Fy");

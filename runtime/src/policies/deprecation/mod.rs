@@ -52,11 +52,11 @@
 //!
 //! # What surprises
 //!
-//! - `sunset` without `deprecated` means that the endpoint is already deprecated. The endpoint
-//!   sends no `Deprecation` field.
+//! - `sunset` without `deprecated` means that the endpoint is already deprecated. Its responses
+//!   then have no `Deprecation` field.
 //! - The successor is an endpoint of the same [`routes!`](crate::routes) list with the same method.
-//!   The deprecated endpoint must have all path parameters of its successor. If the successor has a
-//!   sunset, it must be later. Otherwise the list does not compile.
+//!   The deprecated endpoint must have all path parameters of its successor. If both have a sunset,
+//!   the sunset of the successor must be later. Otherwise the list does not compile.
 //! - Days are in UTC, by the clock of the process or of [`Api::clock`](crate::Api::clock).
 
 mod calls;

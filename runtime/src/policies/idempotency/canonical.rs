@@ -40,8 +40,8 @@ pub(super) fn write_canonical(text: &[u8], into: &mut Vec<u8>) -> Option<()> {
         text: core::str::from_utf8(text).ok()?.as_bytes(),
         at: 0,
     };
-    // Sorting first copies the members to the end of the form, so the form can need twice the
-    // length of the text.
+    // `sort_members` appends sorted copies of the members before it replaces the originals. So the
+    // form can need twice the length of the text.
     into.reserve(2 * text.len());
     let mut form = Canonical {
         bytes: into,
@@ -133,8 +133,8 @@ impl Canonical<'_> {
         Some(false)
     }
 
-    /// Reads the text before a value: in an object the name and the colon of the member, in an
-    /// array nothing.
+    /// Reads the text before a value. In an object, this text is the name of the member and the
+    /// colon. In an array, it is empty.
     fn before_value(&mut self, reader: &mut Reader<'_>, end: u8) -> Option<bool> {
         if end == b'}' {
             reader.peek()?;
@@ -200,7 +200,8 @@ impl Canonical<'_> {
         {
             return None;
         }
-        // The sorted copies are appended to the form, and then replace the unsorted members.
+        // The members are appended to the form in sorted order. These copies then replace the
+        // unsorted members.
         for member in &*members {
             bytes.extend_from_within(member.form.clone());
         }

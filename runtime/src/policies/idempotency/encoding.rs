@@ -97,8 +97,8 @@ fn length<N: TryFrom<usize>>(length: usize) -> N {
 
 fn take_fields(rest: &mut Bytes) -> Option<Vec<Field>> {
     let count = rest.try_get_u16().ok()?;
-    // A forged count must not reserve much memory: room for at most 64 fields is reserved, and the
-    // list grows for more.
+    // A forged count must not reserve much memory. So at most 64 fields are reserved in advance,
+    // and the list grows if there are more.
     let mut fields = Vec::with_capacity(usize::from(count.min(64)));
     for _ in 0..count {
         let name_length = usize::from(rest.try_get_u16().ok()?);

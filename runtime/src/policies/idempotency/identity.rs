@@ -130,8 +130,8 @@ impl FingerprintKey {
         for name in fields {
             hash_field(&mut hash, head, name);
         }
-        // The kind of body comes last: a body is known to have a canonical form only after the form
-        // was written.
+        // The kind of the body is hashed after the body, because only the attempt to write the
+        // canonical form shows whether the body has one.
         let json = essence.ends_with("json")
             && hash
                 .add_written(|bytes| canonical::write_canonical(body, bytes))
@@ -144,8 +144,8 @@ impl FingerprintKey {
     }
 }
 
-/// Hashes the name, the number and all values of a header field. The number separates the values
-/// from the next field.
+/// Hashes the name of a header field, the number of its values, and the values. The number shows
+/// where the values end and the next field begins.
 fn hash_field(hash: &mut KeyedHash, head: &Parts, name: &str) {
     let values = || head.headers.get_all(name).iter();
     hash.add(name.as_bytes());

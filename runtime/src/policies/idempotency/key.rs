@@ -62,9 +62,10 @@ fn parse_quoted(text: &str) -> Option<String> {
     }
 }
 
-/// Parses a key without quotes, such as the bare UUID that many clients send. Parameters after it are
-/// ignored (RFC 9651 §3.1.2). Text after a semicolon that is not a parameter is an error: it could be a
-/// part of the key, and then two keys such as `order;1` and `order;2` would be one.
+/// Parses a key without quotes, such as the bare UUID that many clients send. Parameters after it
+/// are ignored (RFC 9651 §3.1.2). If the text after a semicolon is not a parameter, the key is
+/// refused. That text could be a part of the key: if it were ignored, `order;1` and `order;2` would
+/// be the same key.
 fn parse_bare(text: &str) -> Option<String> {
     let (key, parameters) = text.split_at(text.find(';').unwrap_or(text.len()));
     let key = key.trim_end();
@@ -83,8 +84,8 @@ pub(crate) fn missing_key(ttl: Duration) -> Problem {
     ))
 }
 
-/// Formats a duration in the largest unit that divides it. Days are used from two days on, so that
-/// the usual 24 h stay `24 h`.
+/// Formats a duration in the largest unit that divides it. Days are used only for two days or more,
+/// so that the usual 24 hours are written as `24 h`.
 fn format_duration(time: Duration) -> String {
     const UNITS: [(u128, u128, &str); 4] = [
         (86_400_000, 2, "days"),
@@ -110,8 +111,8 @@ pub(crate) fn key_without_caller() -> Problem {
 
 /// Rejects a short key of a request without a caller.
 ///
-/// All such requests share one space of keys, so a key must not be guessable. Such a key needs at
-/// least 128 bits, which are 22 characters of base64.
+/// All requests without a caller share one space of keys, so a key must not be guessable. It needs
+/// at least 128 bits, which are 22 characters of base64.
 pub(crate) fn check_anonymous_key(key: &str) -> Result<(), Problem> {
     if key.len() >= 22 {
         return Ok(());

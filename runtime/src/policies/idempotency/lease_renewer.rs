@@ -134,8 +134,9 @@ impl RenewedLeases {
         for run in self.overdue_runs() {
             match store.mark_unknown(run.lease, run.ttl).await {
                 Ok(written) => self.stop_renewal(run.lease, written),
-                // The lease stays in the map and is still renewed. If it lapsed, `on_crash = rerun`
-                // would start a second run beside this one. The next round marks the record again.
+                // The lease stays in the map, so it is still renewed, and the next round tries to
+                // mark the record again. If the lease lapsed, `on_crash = rerun` would let a retry
+                // start a second run beside this one.
                 Err(error) => {
                     tracing::warn!(
                         %error,
@@ -193,7 +194,8 @@ impl RenewedLeases {
     }
 
     fn forget_lost(&self, lease: Lease) {
-        // A run that ended during the renewal has removed its lease already: nothing was lost.
+        // A run that ended during the renewal has already removed its lease from the map. Its lease
+        // was not lost, so no warning is logged.
         if self.lock().remove(&lease.token).is_some() {
             tracing::warn!(record = %lease.key, "the lease of a running request was lost");
         }

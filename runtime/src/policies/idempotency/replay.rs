@@ -36,9 +36,9 @@ pub(super) fn response_from_record(outcome: BeginOutcome, record: RecordKey) -> 
             Problem::new(&registry::IDEMPOTENCY_OUTCOME_UNKNOWN)
                 .with_cause(&OutcomeUnknown(record)),
         ),
-        // `Aborted` is the result of a late duplicate of a `begin`, and the caller has already
-        // handled `Started`. No client should get this response. If a client gets it, the client
-        // sends the request again, because a 503 is retryable.
+        // No client should get this response: `PendingRun` has already handled `Started`, and only
+        // a late duplicate of a `begin` gets `Aborted`. If a client gets the response nevertheless,
+        // it can send the request again, because a 503 is retryable.
         BeginOutcome::Started | BeginOutcome::Aborted => {
             EndpointResponse::refused(Problem::new(&registry::STORE_UNAVAILABLE))
         }
@@ -67,8 +67,8 @@ fn replay(stored: &StoredResponse) -> Response {
         || replay_without_body(stored),
         |body| replay_with_body(stored, body),
     );
-    // The problem document for an empty error body is written later, from this extension. A replay
-    // is never retryable.
+    // If a stored error has no body, the pipeline later writes its problem document from this
+    // extension. The problem of a replay is never retryable.
     if stored.status().as_u16() >= 400 && response.body().is_end_stream() {
         response
             .extensions_mut()

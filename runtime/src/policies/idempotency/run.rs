@@ -132,8 +132,8 @@ impl ActiveRun {
     ) -> EndpointResponse {
         let Self { run, lease } = self;
         match settlement {
-            // The store has confirmed `begin`, so no marker is needed. A store that may have sent
-            // `begin` twice writes a marker by itself.
+            // This `abort` needs no marker, because the store has confirmed `begin`. A store that
+            // may have sent `begin` twice writes a marker nevertheless.
             Settlement::Abort => {
                 run.settle_once(SettleRequest::Abort(Duration::ZERO), response, lease)
                     .await
@@ -202,8 +202,8 @@ impl RunContext {
             // a `Retry-After` of one minute, clients do not retry every second.
             return EndpointResponse::refused(problem.with_retry_after(Duration::from_mins(1)));
         }
-        // The `begin` may still be on its way to the store. For the time of one lease, the marker
-        // makes it do nothing.
+        // The `begin` may still be on its way to the store. If it arrives within one lease, it
+        // finds the marker and does not take the record.
         if error.is_ambiguous() {
             let marker = self.endpoint.client.lease;
             self.retry_until_settled(SettleRequest::Abort(marker), None);
@@ -218,9 +218,9 @@ impl RunContext {
         SettleRequest::Complete(Complete::new(self.begin.lease(), fingerprint, outcome, ttl))
     }
 
-    /// Sends the request one time. If the store fails, the client still gets its response. A task
-    /// then sends the request again, and the lease is renewed until the task ends. If another run
-    /// has taken the record, the client gets the response of that record.
+    /// Sends the settlement to the store one time. If the store fails, the client still gets its
+    /// response. A task then sends the settlement again, and the lease is renewed until the task
+    /// ends. If another run has taken the record, the client gets the response of that record.
     async fn settle_once(
         self,
         request: SettleRequest,
@@ -266,11 +266,11 @@ impl RunContext {
         }
     }
 
-    /// Sends the request in a tracked task until the store confirms it.
+    /// Sends the settlement to the store in a tracked task until the store confirms it.
     ///
-    /// The task repeats the request for as long as the store is unreachable. It stops after one
-    /// lease if the store responds with errors, and after half a lease if the service is shutting
-    /// down. The lease of the record then lapses.
+    /// The task repeats the call for as long as the store is unreachable. It stops after one lease
+    /// if the store responds with errors, and after half a lease if the service is shutting down.
+    /// The lease of the record then lapses.
     fn retry_until_settled(self, request: SettleRequest, lease: Option<LeaseGuard>) {
         let tracker = self.endpoint.client.tracker.clone();
         let retrying = self.retry(tracker.clone(), request, lease);
@@ -279,7 +279,7 @@ impl RunContext {
     }
 
     async fn retry(self, tracker: TaskTracker, request: SettleRequest, lease: Option<LeaseGuard>) {
-        // The guard is dropped after the retries, so that the lease does not lapse before.
+        // The guard is held until the retries end, so that the lease is renewed until then.
         let _guard = lease;
         let (started, lease) = (Instant::now(), self.endpoint.client.lease);
         // The pause starts at 50 ms, enough for a reconnection, and doubles up to one second. With

@@ -17,7 +17,7 @@ use crate::problem::Problem;
 /// repeat the effect.
 ///
 /// An endpoint with `idempotent(optional)` takes `Option<StepKeys>`. On an endpoint without
-/// idempotency keys, neither argument compiles.
+/// idempotency keys, an argument of either type does not compile.
 ///
 /// ```
 /// use aplomb::prelude::*;

@@ -81,9 +81,9 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// **Atomic**, and harmless if repeated.
     ///
-    /// **Expiry**: the store keeps the marker for the duration `marker`. The caller passes zero if
-    /// it has received the result of `begin`. The store then writes no marker, unless the store
-    /// itself may have sent `begin` twice.
+    /// **Expiry**: the store keeps the marker for the duration `marker`. A run that has received
+    /// the result of `begin` passes zero. With zero, the store writes no marker, except if the
+    /// store itself may have sent `begin` twice.
     ///
     /// **Crash** before the write: the lease lapses. After the write: the record is ABSENT.
     fn abort(&self, lease: Lease, marker: Duration) -> StoreFuture<'_, ()>;
@@ -260,7 +260,8 @@ impl fmt::Debug for RecordKey {
 /// The fingerprint of a request: a keyed BLAKE3 hash. It detects a different request with the same
 /// key.
 ///
-/// The version is the version of the comparison rule: which parts of a request are hashed, and how.
+/// The version identifies the comparison rule. This rule defines the parts of a request that are
+/// hashed, and the form in which they are hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint {
     version: u8,
@@ -368,7 +369,7 @@ impl Begin {
     }
 }
 
-/// The hold of a run on its record.
+/// The lease of a run: the name of its record and its token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
     /// The name of the record.

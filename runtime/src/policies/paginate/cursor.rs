@@ -11,8 +11,8 @@ use crate::problem::{Problem, registry};
 use crate::request::Caller;
 use crate::secret::{Key, KeyedHash, Secret};
 
-/// The format version and the key id, one byte each. The key id is always 0, because both the
-/// current and the previous key are tried.
+/// The format version and the key id, one byte each. The key id is always 0. It need not select a
+/// key, because a reader tries both the current and the previous key.
 pub(crate) const HEADER: [u8; 2] = [2, 0];
 const MAC_BYTES: usize = 16;
 /// The maximum length of a cursor in characters. A URI with such a cursor stays within the limits
@@ -35,7 +35,8 @@ pub(crate) struct Cursors {
 #[derive(Debug, Clone)]
 pub(crate) struct Binding<'a> {
     pub(crate) route: &'a str,
-    /// The decoded path with its parameters, because the items of one order are not those of another.
+    /// The decoded path with the values of its parameters. It makes a cursor for the items of one
+    /// order invalid for another order.
     pub(crate) path: Cow<'a, [u8]>,
     pub(crate) filters: &'a [(String, String)],
     pub(crate) caller: Option<&'a Caller>,
@@ -132,8 +133,8 @@ fn mac(key: &Key, signed: &[u8], binding: &Binding<'_>, columns: &[SortColumn]) 
         .part(&binding.path);
     hash.add(kind.as_bytes());
     hash.add(id.as_bytes());
-    // The counts make different bindings differ: without the counts, a filter could look like a
-    // column.
+    // The counts separate the filters from the columns. Without them, a filter and a column could
+    // give the same hashed bytes.
     hash.add(&binding.filters.len().to_be_bytes());
     for (name, value) in binding.filters {
         hash.add(name.as_bytes());

@@ -199,8 +199,8 @@ fn row_condition(columns: &[SortColumn]) -> Vec<Piece> {
 /// Returns `a >= ? AND (a > ? OR (a = ? AND (b < ? OR (b = ? AND c > ?))))`, for at least two
 /// columns.
 ///
-/// The other comparisons imply the first one. The first one lets the database start at the right
-/// position in the index.
+/// The first comparison does not change the result, because the other comparisons imply it. It lets
+/// the database start at the right position in the index.
 fn expanded_condition(columns: &[SortColumn]) -> Vec<Piece> {
     let Some((last, others)) = columns.split_last() else {
         return Vec::new();

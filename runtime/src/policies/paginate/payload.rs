@@ -105,8 +105,8 @@ fn read_varint(bytes: &mut &[u8]) -> Option<u64> {
         let byte = read_byte(bytes)?;
         let bits = u64::from(byte & 127);
         number |= bits << shift;
-        // Bits beyond the 64th and a last group of zero are refused: they would be a second
-        // encoding of the same number.
+        // Bits beyond the 64th, and a last group that is zero, are refused, because each number
+        // must have exactly one encoding.
         if bits << shift >> shift != bits || (byte == 0 && shift > 0) {
             return None;
         }

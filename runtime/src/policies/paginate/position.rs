@@ -59,9 +59,9 @@ impl<K> Neighbours<K> {
     /// Returns the positions of the previous and the next page. `rows` is in the order of the list.
     /// `more` is set if further rows follow in the direction of reading.
     ///
-    /// A client that reads after or before a key came from a page on the other side of the key, and
-    /// this page exists. An empty page has no row to start from. Its previous page is then the last
-    /// page of the list (`End`), and its next page is the first page (`Start`).
+    /// A position after or before a key comes from a page on the other side of the key, so that
+    /// page exists. An empty page has no row whose key its neighbours could use. So its previous
+    /// page is the last page of the list (`End`), and its next page is the first page (`Start`).
     pub(super) fn around<T, L>(
         position: &Position<L>,
         rows: &[T],

@@ -6,8 +6,8 @@ use crate::problem::{FieldError, Location, Problem, registry};
 #[derive(Debug)]
 pub(super) struct PageQuery<const N: usize> {
     pub(super) page_parameters: [Option<String>; N],
-    /// The other parameters, sorted only by name: the order of a repeated parameter can matter, so
-    /// it is kept.
+    /// The other parameters, sorted by name. The values of a repeated parameter keep their order,
+    /// because the order can matter.
     pub(super) filters: Vec<(String, String)>,
 }
 

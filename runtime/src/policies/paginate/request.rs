@@ -15,7 +15,7 @@ use super::stage::EndpointPages;
 use crate::problem::Problem;
 
 /// The page that a request asks for: up to [`limit`](Self::limit) items from a position in a list
-/// that `K` sorts.
+/// that is sorted by `K`.
 ///
 /// If a handler reads rows from [`after`](Self::after) and returns [`page`](Self::page), clients
 /// can read the list forward only. With [`bidirectional`](Self::bidirectional), they can also read

@@ -57,7 +57,7 @@ impl Breaker {
     }
 
     /// Returns the state after the store has replied. A call that started before the breaker opened
-    /// does not show that the store works again.
+    /// does not close it, because the call does not show that the store works again.
     pub(crate) fn on_success(self, permit: Permit) -> Self {
         match (self, permit) {
             (Self::Open { .. }, Permit::Normal) => self,

@@ -30,8 +30,8 @@ pub(crate) struct LimitClient {
     clock: Arc<dyn Clock>,
     /// One breaker for each part of the store, so that a failed part does not affect the others.
     breakers: [SharedBreaker; PARTS],
-    /// The number of requests that this instance has decided during the current outage. Relaxed
-    /// atomics suffice, because the number is only logged.
+    /// The number of requests that this instance has decided by itself during the current outage.
+    /// Relaxed atomics suffice, because the number is only logged.
     decided_locally: AtomicU64,
     /// The last rejections of the store.
     rejections: RejectionCache,
@@ -55,7 +55,7 @@ const PARTS: usize = 16;
 /// within a few milliseconds, and limits should not delay a request much longer than that.
 const STORE_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// The cause in the log if neither the store nor this instance may decide.
+/// The cause in the log if the store does not decide and this instance must not decide.
 const NOT_DECIDED: &str = "the rate limit store did not decide, and a limit has `on_error = deny`";
 
 /// The maximum number of buckets for local decisions. A full table takes 1 MiB, without the logs of
@@ -178,17 +178,18 @@ impl LimitClient {
         }
     }
 
-    /// Takes the tokens with `call`, which also does something else in the same step, such as
-    /// beginning an idempotency record. Returns the decision and the other result of the call. The
-    /// other result is `None` if the limits reject the request, or if this instance decides without
-    /// the call.
+    /// Takes the tokens with `call`. This call to the store also has a second effect, such as
+    /// beginning an idempotency record. Returns the decision and the result of the second effect.
+    /// The second result is `None` if the limits reject the request, or if the decision does not
+    /// come from `call`.
     ///
-    /// The call has no timeout here. A caller that stopped waiting would not know whether the other
-    /// part of the call took effect.
+    /// The call has no timeout here. A caller that stopped waiting would not know whether the
+    /// second effect happened.
     ///
     /// # Errors
     ///
-    /// Fails if it is unknown whether the call took effect.
+    /// Fails in the same cases as [`acquire`](Self::acquire). Also fails if `call` fails with an
+    /// error other than [`StoreError::Full`].
     pub(crate) async fn acquire_with<T>(
         &self,
         requests: &[LimitRequest<'_>],
@@ -257,8 +258,8 @@ impl LimitClient {
         requests: &[LimitRequest<'_>],
     ) -> Result<Option<Acquired>, StoreError> {
         let answer = self.store.acquire(requests);
-        // If the future is ready, the store is in memory. Caching its rejections would save no
-        // call.
+        // If the future is ready, the store is in memory. Its rejections are not cached, because a
+        // call to it needs no network.
         let asked_at = (!answer.is_ready()).then(|| self.clock.now());
         match with_timeout(STORE_TIMEOUT, answer).await {
             None => self.report_failure(

@@ -9,7 +9,8 @@ use http::request::Parts;
 pub enum Cost {
     /// The same number for every request.
     Fixed(u64),
-    /// The result of this function of the request's head, lowered to the burst.
+    /// The result of this function, which gets the request's head. A result above the burst is
+    /// lowered to the burst.
     Of(fn(&Parts) -> u64),
 }
 

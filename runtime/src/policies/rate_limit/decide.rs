@@ -2,9 +2,9 @@
 //!
 //! A token bucket is the generic cell rate algorithm (ITU-T I.371). Its only state is the
 //! theoretical arrival time: the time at which the bucket is full again. A request moves that time
-//! forward by its cost. The request is admitted if the new time is at most one full refill ahead of
-//! now. A leaky bucket has the same state: the time at which its queue is empty again. A request
-//! waits until that time.
+//! forward by the time in which its tokens refill. The request is admitted if the new time is at
+//! most one full refill ahead of now. The state of a leaky bucket is also a single time: the time
+//! at which its queue is empty again. A new request waits until that time.
 
 use core::time::Duration;
 
@@ -30,7 +30,7 @@ pub enum BucketState {
         used: u64,
         /// The time until the last of these tokens leaves the window.
         leaves: u64,
-        /// The time until enough tokens have left the window for the request.
+        /// The time until the request fits, because enough old tokens have left the window.
         room: u64,
     },
 }
@@ -125,12 +125,12 @@ impl BucketState {
         }
     }
 
-    /// Decodes the word that stores a bucket: the theoretical arrival time of a token or leaky
-    /// bucket, or the end of a fixed window plus one microsecond per token. Without a word the
-    /// bucket is full.
+    /// Decodes the word that stores a bucket. The word of a token or leaky bucket is its
+    /// theoretical arrival time. The word of a fixed window is the end of the window plus one
+    /// microsecond per used token. A bucket without a word is full.
     ///
-    /// If a word is further ahead than this quota can set it, the bucket counts as exhausted. This
-    /// happens after the clock has stepped back, or after the quota was lowered.
+    /// If the stored word is larger than any word that this quota can store now, the bucket counts
+    /// as exhausted. This happens after the clock has stepped back, or after the quota was lowered.
     pub(crate) fn from_word(word: Option<u64>, quota: Quota, now: Timestamp) -> Self {
         let now = now.as_micros();
         if quota.algorithm() == Algorithm::FixedWindow {
@@ -157,8 +157,9 @@ impl BucketState {
 }
 
 impl Quota {
-    /// Returns the largest theoretical arrival time, in microseconds from now, at which a request
-    /// of this cost is admitted. The cost is in microseconds.
+    /// Returns the largest theoretical arrival time with which a bucket admits a request of this
+    /// cost. The arrival time is in microseconds from now. The cost is the time in which the tokens
+    /// of the request refill, in microseconds.
     pub(crate) fn max_ahead(self, cost: u64, max_queue_wait: Duration) -> u64 {
         let max_ahead = self.window().saturating_sub(cost);
         match self.algorithm() {
@@ -177,8 +178,8 @@ pub(crate) fn status_after(status: LimitStatus, quota: Quota, elapsed: Duration)
             BucketState::Ahead(micros(resets_in)).peek(quota).remaining
         }
         Algorithm::FixedWindow | Algorithm::SlidingWindow if resets_in.is_zero() => quota.burst(),
-        // The log of the tokens is in the store, so the number of expired tokens is unknown here.
-        // The old number is a lower bound.
+        // Only the store knows how many tokens of a log have expired. At least as many tokens are
+        // left as before.
         Algorithm::FixedWindow | Algorithm::SlidingWindow => status.remaining,
     };
     LimitStatus {

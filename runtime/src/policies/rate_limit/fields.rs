@@ -20,7 +20,7 @@ const X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// The parts of a limit's response fields that never change.
+/// The parts of a limit's response fields that are the same in every response.
 #[derive(Debug)]
 pub(crate) struct Label {
     /// The name of the limit in the structured fields.

@@ -44,7 +44,8 @@ struct PreparedLimit {
     /// The most tokens that one request takes, at any endpoint that declares the limit.
     max_cost: u64,
     by: LimitBy,
-    /// The number of prefetched tokens, which `quota` has already reserved.
+    /// The number of tokens in a prefetched batch; 0 without prefetching. The burst of `quota` is
+    /// already lower by this number.
     prefetch: u64,
     /// The log of a shadow limit; `None` for an enforced limit.
     shadow: Option<Shadow>,
@@ -139,7 +140,7 @@ impl Limits {
         }
     }
 
-    /// Returns `true` if a limit counts by the client address.
+    /// Returns `true` if a limit can count a request of this caller by the client address.
     pub(crate) fn needs_address(&self, caller: Option<&Caller>) -> bool {
         self.rules.iter().any(|rule| match rule.by {
             LimitBy::Caller | LimitBy::Header(..) | LimitBy::Param(..) => caller.is_none(),

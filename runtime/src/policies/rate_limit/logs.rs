@@ -20,8 +20,9 @@ pub(super) struct Logs {
 struct Log {
     /// The times of the tokens in microseconds since 1970, sorted.
     times: VecDeque<u64>,
-    /// The rank in the eviction order: the time at which a token bucket would be full again after
-    /// the same number of tokens. Logs with fewer or older tokens have a lower rank.
+    /// The rank in the eviction order. Each request sets it to the current time plus one refill
+    /// interval (`window / burst`) per token in the log. Logs with fewer or older tokens have a
+    /// lower rank.
     full_at: u64,
     /// The time at which the last token leaves the window.
     ends_at: u64,
@@ -30,7 +31,8 @@ struct Log {
 /// The memory that a log takes in addition to its tokens, in units of 8 bytes (one token).
 const LOG_OVERHEAD: usize = 16;
 
-/// The smallest bound: the size of the longest log.
+/// The smallest bound on the size of the logs: the size of one log with the maximum number of
+/// tokens.
 #[expect(clippy::cast_possible_truncation, reason = "the value is ten thousand")]
 const MIN_ENTRIES: usize = Quota::MAX_LOG as usize + LOG_OVERHEAD;
 
@@ -128,14 +130,14 @@ impl Logs {
 }
 
 impl Log {
-    /// Drops the tokens that have left the window, and returns their number. If a token is in the
-    /// future, the clock has stepped back, and the token gets the current time.
+    /// Drops the tokens that have left the window, and returns their number. After the clock has
+    /// stepped back, tokens can have a time in the future. These tokens get the current time.
     fn remove_expired(&mut self, now: u64, window: u64) -> usize {
         let expired = self.times.partition_point(|time| time + window <= now);
         self.times.drain(..expired);
-        // The bound counts tokens, not allocated memory. So the memory of a burst is released when
-        // less than a quarter of it is in use. Afterwards half of the memory is free for the next
-        // tokens.
+        // The bound on the logs counts tokens, not allocated memory, so a log must not keep much
+        // unused memory. When less than a quarter of its memory is in use, the memory shrinks to
+        // twice the size of its tokens.
         if self.times.len() < self.times.capacity() / 4 {
             self.times.shrink_to(2 * self.times.len());
         }

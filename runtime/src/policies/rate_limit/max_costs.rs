@@ -8,8 +8,8 @@ use crate::spec::EndpointSpec;
 
 /// The highest cost of each named limit, over all endpoints that declare it.
 ///
-/// An instance that decides by itself makes its share of a bucket at least as large as this cost.
-/// The share is therefore the same for all endpoints of the limit.
+/// While the store does not reply, an instance uses a bucket in its own memory, with its share of
+/// the burst. The share is at least this cost, so it is the same for all endpoints of the limit.
 #[derive(Debug, Default)]
 pub(crate) struct MaxCosts(HashMap<&'static str, u64>);
 
@@ -35,8 +35,8 @@ impl MaxCosts {
     }
 }
 
-/// Returns the highest cost that an endpoint declares. If a function computes the cost, only the
-/// burst bounds the result.
+/// Returns the highest cost that an endpoint declares. Returns `u64::MAX` if a function computes
+/// the cost; [`MaxCosts::max_cost`] then lowers this number to the burst.
 fn declared_max(limit: &RateLimitSpec) -> u64 {
     limit.cost.fixed().unwrap_or(u64::MAX)
 }

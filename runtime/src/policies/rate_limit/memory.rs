@@ -13,15 +13,16 @@ use crate::sharded::{KeyHash, Sharded, Slots, WAYS};
 /// An in-memory store of rate limit buckets. Each bucket takes 16 bytes in a table of fixed size.
 /// The logs of sliding windows take 8 more bytes per token.
 ///
-/// A keyed 64-bit hash assigns each bucket to a set of 16 slots. If all 16 slots are in use, an
-/// idle (full) bucket is dropped. If no bucket is idle, the bucket that is full again soonest is
-/// dropped, and its count is lost. With n buckets at a time, the probability that two of them share
-/// a slot is about n² / 2⁶⁵: 3 in 10⁸ for a million buckets.
+/// A keyed 64-bit hash assigns each bucket to a set of 16 slots. If all 16 slots are in use, a new
+/// bucket replaces an idle (full) bucket. If no bucket is idle, the new bucket replaces the one
+/// that will be full first, and the count of that bucket is lost. The probability that two of n
+/// buckets have the same hash, and so share a slot, is about n² / 2⁶⁵. For a million buckets, it is
+/// 3 in 10⁸.
 ///
-/// The logs have a separate bound: all logs together have at most as many tokens as the table has
-/// slots. But each of the table's 64 shards has room for at least the 10,000 tokens of the longest
-/// log. For this bound, each log counts as 16 additional tokens. The logs with the fewest tokens
-/// are dropped first.
+/// The logs have a separate bound in each of the table's 64 shards. The logs of a shard have at
+/// most as many tokens as the shard has slots, but every shard has room for the 10,000 tokens of
+/// the longest log. Each log counts as 16 additional tokens, because it takes more memory than its
+/// tokens. If the bound is exceeded, the logs with the fewest tokens are dropped first.
 pub struct MemoryLimits {
     table: Sharded<Shard, SHARDS>,
     clock: Arc<dyn Clock>,
@@ -67,9 +68,9 @@ impl MemoryLimits {
         self.table.sum(|shard| shard.active(now))
     }
 
-    /// Hashes a bucket as a few integers, which is faster than the derived implementation. The
-    /// second integer contains the kind of the subject, so that subjects of different kinds have
-    /// different hash inputs.
+    /// Hashes the bucket as a few integers. This is faster than the `Hash` implementation of
+    /// [`Bucket`]. The second integer contains the kind of the subject, so that subjects of
+    /// different kinds have different hash inputs.
     fn hash(&self, bucket: &Bucket<'_>) -> KeyHash {
         let kind = |kind: u64, number: u32| (bucket.limit, kind << 32 | u64::from(number));
         match bucket.subject {
@@ -95,8 +96,8 @@ impl MemoryLimits {
     fn take_one(&self, request: &LimitRequest<'_>) -> Acquired {
         let hash = self.hash(&request.bucket);
         let mut shard = self.table.lock(hash);
-        // The clock is read under the lock. Otherwise, a race between two requests would look like
-        // a clock that steps back.
+        // The clock is read under the lock. Otherwise, two requests could take the lock in a
+        // different order than they read the clock, and the clock would seem to step back.
         let now = self.clock.now();
         let state = shard.state(hash, request, now);
         let status = request.decide(state);
@@ -148,7 +149,9 @@ impl Shard {
             return BucketState::from_word(None, request.quota, now);
         };
         let state = BucketState::from_word(Some(*word), request.quota, now);
-        // A word too far ahead would reject requests until the clock reaches it.
+        // After the clock has stepped back, the word can be too large. The bucket would then be
+        // exhausted until the clock reaches the word. So the word is lowered to that of a bucket
+        // that is exhausted now.
         *word = (*word).min(state.to_word(request.quota, 0, now));
         state
     }
@@ -166,7 +169,8 @@ impl Shard {
         if request.quota.algorithm() == Algorithm::SlidingWindow {
             return self.logs.take(hash.as_u64(), request, now);
         }
-        // The words of idle buckets are in the past. All idle buckets get the same rank.
+        // The word of an idle bucket is a time in the past. All idle buckets get the same rank,
+        // which is the current time.
         let rank = |word: &u64| (*word).max(now.as_micros());
         self.words
             .insert(hash, state.to_word(request.quota, request.cost, now), rank);

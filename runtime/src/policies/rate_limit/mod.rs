@@ -264,19 +264,19 @@
 //!
 //! After three failures in a row the instance does not call the store for one second. After that,
 //! one request per second calls the store as a probe. The instance decides all other requests by
-//! itself until a probe succeeds. The instance logs a line with the cause when this begins, and
-//! another line when it ends.
+//! itself until a probe succeeds. The instance logs a line with the cause when it begins to decide
+//! by itself, and another line when the store decides again.
 //!
 //! If the instance decides by itself, the response has none of the fields above, because the
 //! numbers would be true for one instance only. A 429 still has `Retry-After`. If a bucket has
 //! unreadable content, the request gets a 503 `STORE_UNAVAILABLE`.
 //!
 //! If one Redis stores the limits and the records, and the body is small, a request with an
-//! idempotency key needs only one call: it checks the limits and begins the record
-//! ([`AdmissionStore`](crate::store::AdmissionStore)). The instance waits one second for the reply,
-//! as for any reply about a record. Without a reply, the request gets a 503 even if its limits
-//! would admit it, because its run may have begun. A reply after more than 250 ms counts as a
-//! failure of the store. After three failures in a row, and until a probe succeeds, the instance
+//! idempotency key needs only one call to the store: the call checks the limits and begins the
+//! record ([`AdmissionStore`](crate::store::AdmissionStore)). The instance waits one second for the
+//! reply, as for any reply about a record. Without a reply, the request gets a 503 even if its
+//! limits would admit it, because its run may have begun. A reply after more than 250 ms counts as
+//! a failure of the store. After three failures in a row, and until a probe succeeds, the instance
 //! decides the limits by itself, and begins the record in a separate call.
 //!
 //! `on_error = deny` forbids an instance to decide by itself. Use it if a limit must never be

@@ -86,8 +86,9 @@ impl Override {
         })
     }
 
-    /// Returns the limit with the new rate. If the override has a burst, it is used. Otherwise a
-    /// declared burst stays if it differs from the number of requests in the declared rate.
+    /// Returns the limit with the new rate. The new burst is the burst of the override, if it has
+    /// one. Otherwise it is the declared burst, if that differs from the number of requests in the
+    /// declared rate. Otherwise it is the number of requests in the new rate.
     fn apply(self, declared: &RateLimitSpec) -> RateLimitSpec {
         let declared_burst = (!declared.algorithm.is_window()
             && declared.burst != declared.permits)

@@ -2,8 +2,9 @@
 //!
 //! A batch expires after the time in which its tokens refill, and its bucket holds one batch less
 //! ([`Quota::reserve`](super::Quota)). So at most burst + limit tokens pass in any period, as
-//! without prefetching. The tokens that pass in a period were taken during the period, or at most
-//! the lifetime of a batch earlier. In that time, the bucket provides
+//! without prefetching. The tokens that pass in a period were taken from the bucket during the
+//! period, or before it by at most the lifetime of a batch. In the period and that lifetime
+//! together, the bucket provides at most
 //!
 //! - its reserved burst, which is the burst minus one batch;
 //! - the tokens that refill in the period, which are the limit;
@@ -17,7 +18,8 @@ use crate::clock::{Timestamp, micros};
 use crate::sharded::{KeyHash, Sharded, Slots};
 
 /// The batches of an instance, up to 65,536 at a time in about 6.5 MiB. Each batch belongs to a set
-/// of 16 slots. With fewer than a quarter of that number of batches, no set is full.
+/// of 16 slots. Practically no set is full while the instance has fewer than 16,384 batches, a
+/// quarter of the maximum.
 ///
 /// If a set is full, the batch that expires first is dropped. Its tokens are lost, because they
 /// were already taken from the bucket.
@@ -120,8 +122,8 @@ impl TokenBatch {
     /// Takes the tokens of a request. Returns the new status, or `None` if the batch has too few
     /// tokens.
     fn take(&mut self, request: &LimitRequest<'_>, now: Timestamp) -> Option<LimitStatus> {
-        // If the clock is before the call, it has stepped back. The remaining lifetime of the
-        // tokens is then unknown.
+        // If `now` is before the call to the store, the clock has stepped back. The remaining
+        // lifetime of the tokens is then unknown, so the tokens are not used.
         if now >= self.expires_at || now < self.taken_at {
             return None;
         }

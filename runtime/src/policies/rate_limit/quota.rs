@@ -100,8 +100,9 @@ impl Quota {
             Algorithm::FixedWindow => Self::fixed_window(permits, period),
             Algorithm::SlidingWindow => Self::sliding_window(permits, period),
         };
-        // One batch is reserved for the tokens that instances hold. The rest of the bucket must
-        // hold a request together with the next batch.
+        // `Quota::reserve` removes one batch from the bucket. The smaller bucket must still hold
+        // one request together with the next batch. So the burst must cover two batches and one
+        // request.
         let (two_batches, prefetches) = (spec.prefetch.saturating_mul(2), spec.prefetch > 0);
         quota
             .filter(|quota| {
@@ -134,8 +135,9 @@ impl Quota {
                     ..self
                 }
             }
-            // The burst is rounded up, so the window gets longer by the same factor. The rate is
-            // then exactly the share.
+            // The burst can be larger than the exact share, because it is rounded up and covers the
+            // cost. The window gets longer by the same factor, so that the rate is exactly the
+            // share.
             Algorithm::FixedWindow | Algorithm::SlidingWindow => {
                 let scaled = u128::from(self.window) * u128::from(burst) * u128::from(instances);
                 let window =
@@ -149,7 +151,8 @@ impl Quota {
         }
     }
 
-    /// Returns the token bucket without the `tokens` that are reserved for prefetching.
+    /// Returns this quota with a burst that is lower by `tokens`, which are reserved for
+    /// prefetching.
     pub(crate) fn reserve(self, tokens: u64) -> Self {
         if tokens == 0 {
             return self;
@@ -188,8 +191,8 @@ impl Quota {
     }
 }
 
-/// A hundred years in microseconds. A sum of the current time and several windows still fits in 64
-/// bits.
+/// The longest refill time and the longest window: a hundred years, in microseconds. With this
+/// bound, the sum of the current time and several windows fits in 64 bits.
 const MAX_WINDOW: u64 = 100 * 365 * 24 * 60 * 60 * 1_000_000;
 
 #[cfg(test)]

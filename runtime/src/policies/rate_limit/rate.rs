@@ -1,6 +1,6 @@
 use core::time::Duration;
 
-/// A rate as operators write it, with the same syntax as in the attribute.
+/// A rate that operators set, such as `100/min`. It has the same syntax as a rate in the attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rate {
     /// The number of requests per period.
@@ -9,9 +9,9 @@ pub(crate) struct Rate {
     pub(crate) period: Duration,
 }
 
-/// The rate per second above which rates must be exact. The time of one token is stored in whole
-/// microseconds. Up to this rate it is at least 100 µs, so rounding changes the rate by less than 1
-/// %.
+/// The rate per second above which the time of one token must be a whole number of microseconds. At
+/// lower rates, this time is rounded up to a whole number. It is then at least 100 µs, so rounding
+/// changes the rate by less than one percent.
 const EXACT_ABOVE_PER_SECOND: u128 = 10_000;
 
 const ACCEPTED: &str = "expected a number, a slash and s, min, h or day, such as 100/min";

@@ -20,8 +20,9 @@ use crate::sharded::{Sharded, Slots};
 /// rejection.
 pub(super) struct RejectionCache {
     table: Sharded<Slots<Rejection>, 16>,
-    /// The time at which the last rejection expires, in microseconds; 0 before the first one. This
-    /// time is read before the table, so that a service without rejections does no look-up.
+    /// The time at which the last cached rejection expires, in microseconds; 0 before the first
+    /// rejection. Requests read this time before they lock the table, so that a service without
+    /// rejections does no look-up.
     latest_expiry: AtomicU64,
 }
 
@@ -151,10 +152,9 @@ impl Rejection {
     }
 }
 
-/// Returns the time for which a rejection applies to these requests. `max_queue_wait` is the
-/// `max_queue_wait` of the rejected request. If a request to a leaky bucket has a longer
-/// `max_queue_wait` than the rejected request, the rejection ends earlier by the difference of the
-/// two.
+/// Returns the time for which a rejection applies to these requests. `max_queue_wait` is the value
+/// of the rejected request. If a new request can wait longer in the queue of a leaky bucket, the
+/// rejection ends earlier by the difference of the two waits.
 fn remaining_wait(
     requests: &[LimitRequest<'_>],
     statuses: &[LimitStatus],

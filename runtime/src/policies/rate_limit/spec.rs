@@ -45,8 +45,9 @@ pub enum Algorithm {
     /// rejected if the queue is full or if its turn would come after its deadline. In any period at
     /// most `limit` requests of one token each are released, evenly spaced.
     LeakyBucket,
-    /// A counter that restarts with every period, counted from 1970: minutes are those of the
-    /// clock, days are UTC days. In any period at most 2 × limit tokens pass.
+    /// A counter that restarts with every period. Periods are counted from 1970, so a window of a
+    /// minute starts with the clock's minute, and a window of a day with the UTC day. In any period
+    /// at most 2 × limit tokens pass.
     FixedWindow,
     /// A log of the tokens of the last period. In any period at most `limit` tokens pass; this
     /// bound is exact. The limit is at most 10,000, because every token is stored separately.
@@ -57,7 +58,7 @@ pub enum Algorithm {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LimitBy {
-    /// The authenticated caller, or the client address without a caller.
+    /// The authenticated caller, or the client address of a request without a caller.
     Caller,
     /// The client address, also [behind proxies](super#clients-behind-proxies): a whole IPv4
     /// address or the /64 network of an IPv6 address.

@@ -100,8 +100,9 @@ pub struct LimitRequest<'a> {
     /// The number of tokens, at most the quota's burst. A request for 0 tokens only reads the
     /// status.
     pub cost: u64,
-    /// The most tokens that one request takes from the bucket. An instance that decides by itself
-    /// makes its share at least that large, so the share is the same for all requests.
+    /// The most tokens that one request takes from the bucket. While the store does not reply, an
+    /// instance decides by its share of the burst. The share is at least this cost, so it is the
+    /// same for all requests.
     pub max_cost: u64,
     /// Set for a shadow limit, whose bucket cannot reject the request.
     pub shadow: bool,
@@ -157,9 +158,10 @@ pub enum LimitSubject<'a> {
     Everyone,
 }
 
-/// Hashes fewer bytes than the derived implementation, because every limited request is hashed.
-/// Tables identify a bucket by its hash only, so different subjects must write different bytes:
-/// names end with 0xff, and the other kinds differ in length.
+/// Hashes fewer bytes than a derived implementation, because this function runs for every limited
+/// request. Tables identify a bucket only by its hash, so different subjects must write different
+/// bytes. The bytes of callers and keys end with 0xff. The bytes of the other kinds differ in
+/// length.
 impl Hash for LimitSubject<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {

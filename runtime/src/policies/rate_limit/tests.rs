@@ -290,7 +290,7 @@ proptest! {
         }
     }
 
-    /// A client that waits for `wait` is admitted, and not a microsecond earlier.
+    /// A client is admitted after exactly `wait`. A microsecond earlier, it is still rejected.
     #[test]
     fn b06_a_rejected_request_is_admitted_after_its_wait_and_not_earlier(
         algorithm in algorithm(),
@@ -311,8 +311,8 @@ proptest! {
         }
     }
 
-    /// If the clock jumps, nothing panics. An unused bucket is full again after a refill and a
-    /// window.
+    /// If the clock jumps, nothing panics. After two seconds without requests, which is twice the
+    /// refill time, the bucket is full.
     #[test]
     fn a_clock_that_jumps_has_no_lasting_effect(
         algorithm in algorithm(),

@@ -13,7 +13,8 @@ impl VersionSpec {
 /// The maximum number of versions that one endpoint serves. Each version has a separate route.
 pub(crate) const MAX_VERSIONS: usize = 100;
 
-/// Returns the last version of an endpoint if it serves more than [`MAX_VERSIONS`] versions.
+/// Returns the last version of an endpoint that serves more than [`MAX_VERSIONS`] versions, or
+/// `None` for any other endpoint.
 pub(crate) fn last_if_too_many(spec: &EndpointSpec, newest: u32) -> Option<u32> {
     let served = spec.version?.served(newest);
     served.clone().nth(MAX_VERSIONS).map(|_| *served.end())
@@ -46,7 +47,7 @@ impl Route {
         }
     }
 
-    /// Returns the route of the endpoint that links use.
+    /// Returns the route to which links to the endpoint lead.
     pub(crate) fn for_links(spec: &EndpointSpec) -> Self {
         Self::new(spec, spec.version.map(VersionSpec::newest_named))
     }
@@ -56,8 +57,8 @@ impl Route {
 pub(crate) fn routes(spec: &EndpointSpec, newest: u32) -> Vec<Route> {
     match spec.version {
         None => vec![Route::new(spec, None)],
-        // More versions are an error at start. With the bound, the check that finds this error is
-        // fast.
+        // More versions are an error at start. `Api::new` builds the routes before the check at
+        // start reports this error, so the bound keeps `Api::new` fast.
         Some(version) => version
             .served(newest)
             .take(MAX_VERSIONS)

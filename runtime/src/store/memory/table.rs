@@ -40,8 +40,8 @@ struct Record {
     fingerprint: Fingerprint,
     token: Token,
     state: State,
-    /// The time of the record's valid entry in the heap. Other entries of the same key are
-    /// obsolete.
+    /// The time of the record's newest entry in `checks`. Older entries of the same key have no
+    /// effect.
     check_at: Timestamp,
 }
 
@@ -82,8 +82,8 @@ impl Table {
         bounds: Bounds,
         now: Timestamp,
     ) -> Result<BeginOutcome, StoreError> {
-        // One round removes more entries than this call adds. If the store is full, rounds continue
-        // until there is room.
+        // Each call of `remove_expired` removes more entries than this `begin` adds. If the table
+        // is full, the calls go on until there is room or no expired entry is left.
         let mut more = self.remove_expired(now);
         while more && !self.has_room(&begin.key, bounds) {
             more = self.remove_expired(now);
@@ -196,8 +196,8 @@ impl Table {
         if self.records.get(&lease.key).is_some_and(is_open) {
             self.remove(lease.key);
         }
-        // If the token already has a marker, its heap entry is not changed. The entry gets the new
-        // time when it is due.
+        // If the token already has a marker, the marker keeps its entry in `checks`. When that
+        // entry is due, `remove_marker` replaces it with an entry that has the new time.
         if marker_until > now && self.markers.insert(lease.token, marker_until).is_none() {
             self.checks.push(Reverse((
                 marker_until,
@@ -330,8 +330,8 @@ impl Table {
     }
 
     fn remove_if_expired(&mut self, key: RecordKey, end: Timestamp, now: Timestamp) {
-        // Only the record's newest entry is valid. The other entries belong to earlier states of
-        // the record.
+        // Only the record's newest entry in `checks` counts. The other entries belong to earlier
+        // states of the record.
         let Some(record) = self
             .records
             .get_mut(&key)

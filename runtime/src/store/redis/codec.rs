@@ -13,8 +13,8 @@
 //! | 8 | time to live in milliseconds, big-endian |
 //!
 //! The key of a RUNNING record expires one lease and one time to live after the last heartbeat. So
-//! the remaining time of the lease is the remaining life of the key minus the time to live. It
-//! needs no field.
+//! the remaining time of the lease needs no field: it is the remaining life of the key minus the
+//! time to live.
 
 use core::time::Duration;
 

@@ -293,7 +293,7 @@ impl Connection {
             }
             Ok(established)
         });
-        // If the runtime of the task ends, the attempt fails, and the next one may run in another
+        // If the runtime of the task ends, the attempt fails. The next attempt may run in another
         // runtime.
         let joined = task.map(move |joined| {
             joined.unwrap_or_else(|lost| for_lost_task.settle(Err(lost.to_string()), pause))

@@ -32,7 +32,8 @@ pub(super) enum ConnectionState {
         retry_at: Instant,
         /// The pause after the next failure.
         next_pause: Duration,
-        /// The reason with which calls fail until `retry_at`; `None` if calls wait for the attempt.
+        /// The error of calls until `retry_at`. With `None`, calls do not fail, but wait for the
+        /// next attempt.
         reason: Option<Arc<str>>,
     },
 }
@@ -45,11 +46,11 @@ pub(super) type Attempt = Shared<BoxFuture<'static, Result<Established, Arc<str>
 pub(super) struct Established {
     pub(super) connection: MultiplexedConnection,
     pub(super) connected_at: Instant,
-    /// The pause before the next attempt if this connection is lost soon.
+    /// The pause before the next attempt if this connection is lost before it is [`MAX_PAUSE`] old.
     pub(super) next_pause: Duration,
-    /// The time at which the oldest call was sent since the last reply, in microseconds after
-    /// `created_at`; 0 if no call waits. The allocation of this value also identifies the
-    /// connection.
+    /// The time at which the first call after the last reply was sent, in microseconds after
+    /// `created_at`; 0 if no call was sent after that reply. The allocation of this value also
+    /// identifies the connection.
     pub(super) waiting_since: Arc<AtomicU64>,
 }
 
@@ -57,8 +58,8 @@ pub(super) struct Established {
 const MAX_SILENCE: Duration = Duration::from_secs(1);
 /// The pause after the first failed attempt. It doubles with each failure.
 const MIN_PAUSE: Duration = Duration::from_millis(25);
-/// The maximum pause between attempts. A connection that is lost before it has this age counts as a
-/// failed attempt.
+/// The maximum pause between attempts. It is also a minimum age: the loss of a younger connection
+/// counts as a failed attempt.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 impl ConnectionInner {
@@ -97,8 +98,8 @@ impl ConnectionInner {
 
     /// Records that a call was sent.
     pub(super) fn note_sent(&self, established: &Established) {
-        // Only the first waiting call sets the time: an earlier call that still waits must not lose
-        // its earlier time. `Relaxed` is enough, because the number guards no other memory.
+        // Only the first call sets the time. A later call must not replace it, because the first
+        // call may still wait. `Relaxed` is enough, because the number guards no other memory.
         let _ = established.waiting_since.compare_exchange(
             0,
             self.now(),
@@ -117,8 +118,8 @@ impl ConnectionInner {
     /// Closes a lost connection, unless another one is already in use.
     pub(super) fn close(&self, lost: &Established, reason: &str) {
         let mut state = self.lock();
-        // Several calls report the loss of one connection. Only the first may change the state: a
-        // later one would close the next connection.
+        // Several calls report the loss of one connection. Only the first report may change the
+        // state. A later report would close the connection that has replaced the lost one.
         if is_in_use(&state, lost) {
             tracing::warn!(
                 store = self.display_name,

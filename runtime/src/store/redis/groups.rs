@@ -57,7 +57,8 @@ impl RedisStore {
 
     /// Takes the tokens of buckets in several slots, either all tokens or none.
     ///
-    /// This runs in its own task. If the caller is cancelled, the task still gives the tokens back.
+    /// A separate task does the work. If the caller is cancelled, the task still gives the tokens
+    /// back.
     pub(super) async fn take_in_groups(
         &self,
         keys: Vec<String>,
@@ -78,7 +79,7 @@ impl RedisStore {
             if !admitted {
                 store.give_back(&groups, &taken).await;
             }
-            // A cancelled caller does not use the tokens.
+            // If the send fails, the caller was cancelled, so the tokens are not used.
             if sender.send(states).is_err() && admitted {
                 store.give_back(&groups, &taken).await;
             }
@@ -218,8 +219,8 @@ fn without_subject(request: &LimitRequest<'_>) -> LimitRequest<'static> {
     }
 }
 
-/// Merges the states of all buckets in the order of the limit requests. A group of shadows that
-/// failed counts as exhausted, like a shadow that cannot be read.
+/// Merges the states of all buckets in the order of the limit requests. If the call for a group of
+/// shadow limits has failed, the buckets of this group count as exhausted.
 fn merge_states(
     groups: &[SlotGroup],
     taken: &[Result<TakenTokens, StoreError>],

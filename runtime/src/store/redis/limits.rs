@@ -151,8 +151,7 @@ pub(super) fn give_back_argument(
 /// - the largest number of used tokens with which the request still fits
 /// - the time in which the bucket refills
 ///
-/// The argument is packed, because the server parses it in a third of the time of an argument in
-/// text form.
+/// The argument is packed into bytes, because the server parses text three times as slowly.
 fn acquire_argument(request: &LimitRequest<'_>) -> Vec<u8> {
     let LimitRequest { quota, cost, .. } = *request;
     let (kind, cost, max_used) = match quota.algorithm() {

@@ -156,8 +156,9 @@ pub(super) async fn self_test(store: &RedisStore, config: &RedisConfig) -> Resul
     Ok(())
 }
 
-/// The maximum number of random callers that are generated to reach every node. With 2,000 callers,
-/// a node with one per cent of the slots is missed once in 500 million starts.
+/// The maximum number of random callers that the self-test generates to reach every node. With
+/// 2,000 callers, the self-test misses a node with one per cent of the slots once in 500 million
+/// starts.
 const MAX_TEST_CALLERS: usize = 2_000;
 
 fn test_bucket(caller: &Caller) -> Bucket<'_> {

@@ -104,8 +104,8 @@ impl RedisStore {
             self.inner.keys.record(&lease.key),
             self.inner.keys.marker(&lease.key, lease.token),
         ];
-        // A `begin` whose connection was lost is sent twice. So even if one of the two has
-        // returned, the other one may still arrive.
+        // If the connection is lost during a `begin`, the `begin` is sent a second time. When one
+        // of the two has returned, the other one may still arrive.
         let marker = if marker.is_zero() {
             LATE_BEGIN_MARKER
         } else {

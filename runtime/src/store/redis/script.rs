@@ -168,8 +168,8 @@ impl Script {
             .run_cached(call, |command| send(command, call.when_disconnected))
             .await
         {
-            // The first attempt may have been done. The second one waits for a connection, so that
-            // the operation has a definite result if possible.
+            // The server may have run the script in the first attempt. The second attempt waits for
+            // a connection, so that the operation has a definite result if possible.
             Err(Failure::Lost(_)) => {
                 let second = self
                     .run_cached(call, |command| {

@@ -138,8 +138,8 @@ impl Sentinels {
 
     /// Connects to the server that this sentinel names.
     ///
-    /// `refuted` contains the servers that are not the primary. They are not tried twice, because
-    /// each attempt can take up to [`ROLE_TIMEOUT`].
+    /// `refuted` contains the named servers that did not confirm that they are the primary. They
+    /// are not tried twice, because each attempt can take up to [`ROLE_TIMEOUT`].
     async fn connect_by(
         &self,
         sentinel: &Sentinel,

@@ -119,7 +119,8 @@ impl Client {
         RawConnection::connect(self.address).await
     }
 
-    /// Waits until the server refuses connections. A server does so soon after its shutdown begins.
+    /// Waits until the server refuses connections. A server refuses connections shortly after its
+    /// shutdown begins.
     ///
     /// # Panics
     ///

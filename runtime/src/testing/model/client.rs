@@ -43,7 +43,7 @@ enum Phase {
 
 impl Clients {
     /// Returns the call to the store in this step; `None` if the client cannot do the step, or if
-    /// no call arrives.
+    /// its call does not reach the store.
     pub(super) fn call(&mut self, step: &Step) -> Option<Call> {
         match *step {
             Step::Begin {

@@ -54,9 +54,9 @@ use crate::store::StoreError;
 
 /// The lease of every run.
 ///
-/// No step of a script happens within five seconds of an expiry. Every [`Span`] is a multiple of 15
-/// s, and `LEASE`, [`TTL`] and their sum are each at least 5 s away from a multiple of 15 s. A
-/// script therefore has the same result if real time passes for the store between two steps.
+/// Real time can also pass for the store between two steps. It must not change the result of a
+/// script, so no step happens within five seconds of an expiry. Every [`Span`] is a multiple of 15
+/// s, and `LEASE`, [`TTL`] and their sum are each at least 5 s away from a multiple of 15 s.
 pub const LEASE: Duration = Duration::from_secs(65);
 
 /// The time to live of every response and of every unknown outcome.

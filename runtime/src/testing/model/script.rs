@@ -41,7 +41,8 @@ pub enum Step {
         /// The client.
         client: usize,
     },
-    /// A client aborts. It is running, or the reply to its begin is lost.
+    /// A client aborts its run. Only a client that is running, or that has lost the reply to its
+    /// begin, can abort.
     Abort {
         /// The client.
         client: usize,

@@ -32,8 +32,8 @@ impl Counts {
 pub(super) struct CommandParser {
     /// The number of arguments of the current command that are not read yet.
     remaining_arguments: usize,
-    /// The number of bytes of the current argument, with its line end, that are not read yet. It is
-    /// zero while a line is read.
+    /// The number of unread bytes of the current argument and its line end. It is zero while the
+    /// parser reads a line.
     remaining_bytes: usize,
     /// The bytes of the current line, or of the name of the command, that were read so far.
     buffer: Vec<u8>,
@@ -69,8 +69,8 @@ impl CommandParser {
         )
     }
 
-    /// Interprets a line: the number of arguments, the length of the next one, or an inline
-    /// command.
+    /// Interprets a line. It contains the number of arguments, the length of the next argument, or
+    /// an inline command.
     fn complete_line(&mut self, line: &str) -> Option<String> {
         let number = |text: &str| text.parse::<usize>().ok();
         match (
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_found_in_every_split_of_the_bytes() {
+    fn commands_are_found_wherever_their_bytes_are_split() {
         for first in 0..=SENT.len() {
             for second in first..=SENT.len() {
                 let parts = [&SENT[..first], &SENT[first..second], &SENT[second..]];

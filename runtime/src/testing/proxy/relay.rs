@@ -48,9 +48,9 @@ impl Relay {
             );
             pending::<()>().await;
         };
-        // The gap is checked first: after a gap, no byte may reach either side when the fault is
-        // switched off. `relayed` never ends, so that delayed replies are still delivered after
-        // both directions have ended.
+        // `gap_is_exposed` is polled first. When the fault is switched off, no byte after a gap may
+        // reach either side. `relayed` never completes, so `deliver` can still send delayed replies
+        // after both directions have ended.
         tokio::select! {
             biased;
             () = self.gap_is_exposed(&requests, &replies) => {}
@@ -105,8 +105,8 @@ impl Relay {
         gap: &Gap,
     ) {
         while let Some((due_at, reply)) = delayed.recv().await {
-            // Tokio's timer rounds up to a whole millisecond, which would delay replies without a
-            // delay.
+            // Tokio's timer rounds up to a whole millisecond. Without this condition, it would also
+            // delay replies whose time has come.
             if due_at > Instant::now() {
                 sleep_until(due_at).await;
             }
@@ -117,8 +117,8 @@ impl Relay {
         }
     }
 
-    /// Waits until a direction has lost bytes and its fault is switched off. The next bytes would
-    /// then follow the gap.
+    /// Waits until the fault of a direction that has lost bytes is switched off. The next bytes of
+    /// this direction would then follow a gap, so the connection must end.
     async fn gap_is_exposed(&self, requests: &Gap, replies: &Gap) {
         let is_exposed = |switches: &Switches| {
             (requests.exists() && !switches.swallow_requests)
@@ -129,8 +129,8 @@ impl Relay {
     }
 }
 
-/// A flag that is set after one direction of a connection has lost bytes. No byte passes after a
-/// gap.
+/// A flag that is set when one direction of a connection loses bytes. From then on, no byte passes
+/// in this direction.
 #[derive(Debug, Default)]
 struct Gap(AtomicBool);
 

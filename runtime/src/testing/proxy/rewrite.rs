@@ -24,8 +24,8 @@ impl Rule {
         Self { from, to }
     }
 
-    /// Replaces in place. Returns the number of bytes at the end that may be the start of an
-    /// occurrence.
+    /// Replaces all occurrences in `bytes`. Returns the number of bytes at the end that may be the
+    /// start of another occurrence.
     fn apply(self, bytes: &mut [u8]) -> usize {
         let mut rest = bytes;
         while let Some(at) = find(rest, self.from) {
@@ -38,7 +38,7 @@ impl Rule {
     }
 }
 
-/// A stream of replies with replaced bytes. It finds occurrences that are split between two chunks.
+/// Replaces bytes in a stream of replies. Also finds occurrences that are split between two chunks.
 #[derive(Debug, Default)]
 pub(super) struct Rewriter(Vec<u8>);
 
@@ -52,7 +52,7 @@ impl Rewriter {
         bytes
     }
 
-    /// Returns the bytes that were held back, without a replacement.
+    /// Takes the bytes that were held back, and returns them unchanged.
     pub(super) fn take_held_back(&mut self) -> Vec<u8> {
         core::mem::take(&mut self.0)
     }
@@ -71,7 +71,7 @@ mod tests {
     const REPLIES: &[u8] = b"+aab\r\n$7\r\naaabaab\r\n$2\r\naa\r\n";
 
     #[test]
-    fn occurrences_are_replaced_in_every_split_of_the_bytes() {
+    fn occurrences_are_replaced_wherever_their_bytes_are_split() {
         let rule = Rule::new(b"aab", b"baa");
         for first in 0..=REPLIES.len() {
             for second in first..=REPLIES.len() {

@@ -292,7 +292,7 @@ impl Migration<'_> {
     }
 }
 
-/// Ages the data of every primary. Replication ages the data of the replicas.
+/// Ages the data of every primary. The replicas get the changed data by replication.
 impl Elapse for RedisCluster {
     fn elapse(&self, time: Duration) -> BoxFuture<'_, ()> {
         self.primaries().iter().for_each(|node| node.age(time));

@@ -237,8 +237,8 @@ impl Elapse for RedisServer {
     }
 }
 
-/// The number of ports that are tried. A port is taken only if another process binds the port at
-/// the same moment.
+/// The maximum number of ports that a start tries. A tried port was free shortly before, so it
+/// fails only if another process binds it at the same moment.
 const MAX_PORTS: usize = 8;
 
 /// The time limit of a reply. It is longer than any command of a test takes on a slow machine.

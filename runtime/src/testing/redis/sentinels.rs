@@ -60,9 +60,9 @@ impl RedisSentinels {
             &["INFO-PERIOD", "ASK-PERIOD", "PUBLISH-PERIOD"],
             SHORT_PERIOD_MS,
         );
-        // A sentinel promotes a replica only if its last reply is younger than five ping periods.
-        // After the primary is down, sentinels query replicas once a second regardless of the
-        // settings, so five periods must be longer than 1 s: 5 × 300 ms.
+        // A sentinel promotes a replica only if the replica has replied within the last five ping
+        // periods. After the primary is down, sentinels query replicas once a second, regardless of
+        // the settings. So five ping periods must be longer than 1 s. Here they are 5 × 300 ms.
         started.set_periods(&["PING-PERIOD"], "300");
         until("the sentinels and the replicas are ready", || {
             started.are_ready()
@@ -175,7 +175,7 @@ impl RedisSentinels {
     }
 }
 
-/// Ages the data of the primary. Replication ages the data of the replicas.
+/// Ages the data of the primary. The replicas get the changed data by replication.
 impl Elapse for RedisSentinels {
     fn elapse(&self, time: Duration) -> BoxFuture<'_, ()> {
         self.primary().age(time);
@@ -198,9 +198,8 @@ fn host_and_port(address: SocketAddr) -> (String, String) {
 
 /// Returns the configuration of a sentinel.
 ///
-/// `down-after-milliseconds` is 1 s. A replica is not promoted if it lost its primary more than ten
-/// times this period ago, here 10 s. On a slow machine, a shorter period would exclude all
-/// replicas.
+/// `down-after-milliseconds` is 1 s. A replica is not promoted if it lost its primary more than
+/// 10 s ago (ten of these periods). On a slow machine, a shorter period would exclude all replicas.
 fn sentinel_configuration(host: &str, port: &str) -> String {
     format!(
         "sentinel monitor {PRIMARY_NAME} {host} {port} 2\n\

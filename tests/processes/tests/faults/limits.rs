@@ -65,13 +65,14 @@ fn max_in_one_period(admitted: &[(Instant, Instant)]) -> usize {
 async fn b01_three_processes_never_admit_more_than_the_documented_maximum() {
     let deployment = Deployment::start();
     let instances = ["a", "b", "c"].map(|name| deployment.instance(name));
-    // Two seconds contain a whole period, from its start to its end.
+    // Any interval of two seconds contains a whole period of one second.
     let seconds: u32 = if std::env::var_os("FAULTS").is_some() {
         10
     } else {
         2
     };
-    // The queue delay is rounded to milliseconds, so one more request may fall into a second.
+    // The queue delay of the leaky bucket is rounded to milliseconds, so one second may contain 11
+    // requests.
     for (path, maximum) in [
         ("/v1/token-bucket", 15),
         ("/v1/leaky-bucket", 11),
@@ -129,7 +130,8 @@ async fn b15_limits_are_decided_locally_while_redis_is_paused() {
     rejected.assert_problem(429, "RATE_LIMITED", true);
     assert!(!rejected.has_limit_fields(), "{rejected:?}");
     deployment.redis.resume();
-    // Redis executes the calls of the pause late, so they have taken tokens too.
+    // Redis executes the calls that arrived during the pause late, so these calls have taken tokens
+    // too.
     let after = until_decided_by_store(&service).await;
     assert!([200, 429].contains(&after.status.as_u16()), "{after:?}");
     eventually("the log has the line", async || {

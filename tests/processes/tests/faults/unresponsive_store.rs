@@ -6,8 +6,8 @@ use tokio::time::{Instant, sleep};
 use crate::client::{Order, ResponseChecks};
 use crate::deployment::{Deployment, LEASE};
 
-/// The order that each test places first, so that Redis has the scripts. A lost reply then belongs
-/// to a `begin` that was executed.
+/// The order that each test places first, so that Redis has the scripts. If a later reply is lost,
+/// Redis has then executed the `begin`, and has not only reported a missing script.
 const WARM_UP: Order = Order::of("first");
 const TEA: Order = Order::of("tea");
 
@@ -112,7 +112,8 @@ async fn a08_a_pause_longer_than_the_lease_blocks_no_key() {
     for rejected in ITEMS.map(|item| service.send_in_background(&Order::of(item))) {
         rejected.response().await.assert_store_unavailable();
     }
-    // The pause is longer than the lease of the begins that Redis executes late.
+    // Redis executes these `begin` calls only after the pause. The pause is longer than their
+    // lease.
     sleep(LEASE).await;
     deployment.redis.resume();
     for (item, retried) in ITEMS.map(|item| (item, service.retry_in_background(&Order::of(item)))) {
@@ -124,7 +125,7 @@ async fn a08_a_pause_longer_than_the_lease_blocks_no_key() {
             .assert_replay_of(&first);
         assert_eq!(deployment.runs(item), 1);
     }
-    // No late begin creates a record.
+    // No late `begin` call creates a record.
     sleep(LEASE).await;
     for item in ITEMS {
         assert!(service.send(&Order::of(item)).await.replayed());
@@ -133,7 +134,7 @@ async fn a08_a_pause_longer_than_the_lease_blocks_no_key() {
 }
 
 #[tokio::test]
-async fn a14_a_begin_that_is_never_removed_is_unknown_and_did_not_run() {
+async fn a14_a_late_begin_that_is_never_removed_leaves_an_unknown_record_and_no_run() {
     let deployment = Deployment::start();
     let (one, other) = (
         deployment.instance_with_short_lease("a"),
@@ -159,7 +160,7 @@ async fn a12_a_run_survives_a_pause_of_the_store() {
     let run = one.send_in_background(&tea);
     deployment.until_run("tea", 1).await;
     deployment.redis.pause();
-    // The lease cannot be renewed during the pause, and lapses.
+    // The lease lapses, because it cannot be renewed during the pause.
     sleep(LEASE * 2).await;
     deployment.redis.resume();
     let concurrent = other.retry_in_background(&tea);
@@ -167,8 +168,9 @@ async fn a12_a_run_survives_a_pause_of_the_store() {
     let first = run.response().await;
     first.assert_placed();
     one.retry(&tea).await.assert_replay_of(&first);
-    // Either the renewal or the lapse of the lease comes first. In both cases the retry does not
-    // run.
+    // After the pause, Redis executes the renewal and the retry in either order. If the retry comes
+    // first, it finds a lapsed lease and gets a 500. In both cases the retry does not run the
+    // handler.
     let concurrent = concurrent.response().await;
     assert!(
         concurrent.replayed() || concurrent.status == 500,

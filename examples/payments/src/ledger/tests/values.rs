@@ -28,7 +28,7 @@ fn amounts_are_positive_integers() {
 }
 
 #[test]
-fn an_error_has_the_expected_values() {
+fn the_error_of_an_invalid_value_describes_the_expected_values() {
     let error = serde_json::from_str::<Body>(r#"{"amount": -5}"#).expect_err("negative");
     assert!(
         error

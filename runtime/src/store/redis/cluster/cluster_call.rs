@@ -64,8 +64,8 @@ enum NextStep {
 const MAX_REDIRECTS: u32 = 5;
 /// The pause between two attempts of a call on a migrating slot.
 const MIGRATION_PAUSE: Duration = Duration::from_millis(5);
-/// If less time than this is left before the deadline, a call is not repeated. A repeated call that
-/// misses its deadline has an unknown effect, but a call that ends here is known to have no effect.
+/// The minimum time before the deadline at which a call is still repeated. A repeated call that
+/// misses its deadline has an unknown effect. A call that ends instead is known to have no effect.
 const MIN_TIME_LEFT: Duration = Duration::from_millis(100);
 
 impl Hop {
@@ -151,8 +151,8 @@ impl<'a> ClusterCall<'a> {
             NextStep::RetrySoon => self.pause(MIGRATION_PAUSE).await && self.has_time_left(),
             NextStep::Unavailable => self.wait_for_replacement(&hop.address).await,
             NextStep::Lost if self.was_lost => false,
-            // The call may have been done. Only a repeated call can find out, so it waits for a
-            // connection until the deadline.
+            // The node may have executed the call. Only a repeated call can find this out, so the
+            // repeated call waits for a connection until the deadline.
             NextStep::Lost => {
                 (self.was_lost, self.when_disconnected) =
                     (true, WhenDisconnected::WaitUntilDeadline);

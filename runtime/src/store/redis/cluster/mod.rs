@@ -223,7 +223,7 @@ impl Cluster {
             let map = inner.query_nodes().await;
             inner.settle(map)
         });
-        // If the runtime of the task ends, the refresh fails, and the next one may run in another
+        // If the runtime of the task ends, the refresh fails. The next refresh may run in another
         // runtime.
         let joined = task.map(move |joined| {
             joined.unwrap_or_else(|lost| for_lost_task.settle(Err(lost.to_string())))

@@ -15,8 +15,9 @@ pub(super) struct SlotMap {
     replicas: Vec<Address>,
 }
 
-/// A node's view of its cluster. Among the views of working nodes, the view with the highest epoch
-/// is the greatest. The view of an isolated node is less than all of these.
+/// A node's view of its cluster. The order of the views shows which slot map is newer. A working
+/// node has a greater view than an isolated node. Between two working nodes, the node with the
+/// higher epoch has the greater view.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct NodeView {
     // The order of the fields matters. `is_ok` is first, so that the view of an isolated node is
