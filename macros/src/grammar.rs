@@ -78,14 +78,14 @@ keys! {
         "enforce" ["enforce"] "requests after the sunset get 410 `VERSION_GONE`", else "requests after the sunset are answered, and a warning is logged";
         "info" [r#"info = "https://api.example/changes/v2""#] "a page that explains the removal: a URL, or a path on the same host", else "the page of `Api::deprecation_info`, if set";
     };
-    "successor" => deprecation: ["successor = get_account_v2"] "links each response to the endpoint of the same list that replaces this one", else "no link";
+    "successor" => deprecation: ["successor = get_account_v2"] "adds to each response a link to the endpoint that replaces this one, which must be in the same list", else "no link";
     "type_name" => type_name: ["type_name = name"] "names the generated type, if another type already has the function's name", else "the function's name";
     "crate" => crate_path: ["crate = framework::aplomb"] "the path of the `aplomb` crate, if it has another name or another crate re-exports it", else "`::aplomb`";
     "idempotent" => idempotency: ["idempotent", r#"idempotent(ttl = "24h", max_stored_body = "256KiB", optional, anonymous, on_crash = rerun, headers("x-region"))"#] "a retry with the same `Idempotency-Key` gets the first response", else "a POST or PATCH needs `idempotent` or `not_idempotent`" {
         "ttl" [r#"ttl = "24h""#] "the time for which a response is stored after completion, from 30 seconds to 365 days", else "24 hours";
         "max_stored_body" [r#"max_stored_body = "256KiB""#] "the largest response body that is stored, at most 16 MiB; `\"0B\"` stores no body", else "1 MiB";
         "optional" ["optional"] "admits requests without a key", else "requests without a key get 400";
-        "anonymous" ["anonymous"] "admits callers without identity, whose keys need at least 22 characters; required if callers have no identity: with `public` and without `optional`, or in an API that is `without_auth`", else "a key without a caller gets 401";
+        "anonymous" ["anonymous"] "admits callers that have no identity, if their key has at least 22 characters; required on a `public` endpoint without `optional`, and in an API that is `without_auth`", else "a key without a caller gets 401";
         "on_crash" ["on_crash = rerun"] "a retry runs the handler again if the process of the first attempt died", else "the retry gets an error: the outcome is unknown";
         "headers" [r#"headers("x-region")"#] "header fields that a retry must repeat", else "no additional fields are compared";
     };

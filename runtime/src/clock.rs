@@ -1,4 +1,5 @@
-//! Timestamps, and the clock that all code takes as a parameter if it needs the time.
+//! Timestamps and clocks. Code that needs the time takes a clock, or the time itself, as a
+//! parameter.
 
 use core::fmt;
 use core::time::Duration;

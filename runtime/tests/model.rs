@@ -1,5 +1,5 @@
-//! Compares every store of records with the model: with a few clients, a few keys, and any order of
-//! steps.
+//! Compares every store of records with the model. Each script uses a few clients, a few keys, and
+//! steps in a random order.
 
 use std::sync::Arc;
 
@@ -174,7 +174,7 @@ mod on_redis {
     }
 
     #[test]
-    fn records_on_redis_begun_by_admissions_follow_the_model() {
+    fn records_that_admit_creates_on_redis_follow_the_model() {
         check_on_redis(100, |store| {
             ByAdmission::new(EncryptedRecords::new(store, encryption_keys()))
         });

@@ -309,7 +309,7 @@ async fn vote(State(app): State<App>) -> String {
 }
 
 #[tokio::test]
-async fn b13_a_retry_with_a_wrong_key_on_a_public_endpoint_does_not_run_again() {
+async fn b13_a_retry_with_an_invalid_api_key_on_a_public_endpoint_does_not_run_again() {
     let service = TestService::start(routes![vote]).await;
     let post = async |key: &str| {
         let request = service.client.post("/votes").bearer(key);

@@ -46,7 +46,7 @@ enum ConflictingError {
 #[problem(conflict, code = "CLOSED", title = "Closed at night")]
 struct ClosedAtNight;
 
-/// Declares codes of the framework whose titles differ from their codes.
+/// Declares codes of the framework whose titles cannot be derived from the codes.
 #[derive(Debug, thiserror::Error, ApiError)]
 #[error("as the framework has it")]
 #[expect(dead_code, reason = "the API only reads the codes when it starts")]

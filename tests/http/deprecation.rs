@@ -278,7 +278,7 @@ async fn e02_declared_links_are_added_and_declared_dates_replace_dates_of_the_ha
 }
 
 #[tokio::test]
-async fn e02_endpoints_without_info_link_to_the_page_of_the_api() {
+async fn e02_endpoints_without_their_own_info_get_a_link_to_the_page_of_the_api() {
     let info = |api: Api<App>| api.deprecation_info("https://api.example/changes");
     let service = TestService::start_with(routes![thing, thing_v2, numbers, later], info).await;
     let links = async |path: &str| {

@@ -47,7 +47,8 @@ async fn service() -> TestService {
     TestService::start(routes![number, document, letter, conflict, part]).await
 }
 
-/// Returns the path, the media type and the status of each request with a body of 8 MB.
+/// The path, the media type and the expected status of each request. Each request has a body of
+/// 8 MB.
 const REQUESTS: [(&str, &str, u16); 5] = [
     ("/numbers/x", "text/plain", 400),
     ("/documents", "application/json", 413),
@@ -138,7 +139,7 @@ async fn form(mut form: axum::extract::Multipart) -> aplomb::Result<String> {
 }
 
 #[tokio::test]
-async fn a_multipart_form_that_cannot_be_read_gets_the_problem_of_the_cause() {
+async fn a_truncated_multipart_form_is_a_400_and_a_too_large_one_is_a_413() {
     let service = TestService::start(routes![form]).await;
     let part = "--x\r\ncontent-disposition: form-data; name=\"a\"\r\n\r\n";
     let whole = format!("{part}1\r\n--x--\r\n");

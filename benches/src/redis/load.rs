@@ -48,8 +48,8 @@ struct ResponseHead {
     replayed: bool,
 }
 
-/// The number of keys in a run of replays. They are the keys of the first requests of a run with
-/// new keys.
+/// The number of keys in a run of replays. The keys are the same as those of the first
+/// requests of a run with new keys and the same prefix.
 const REPLAYED_KEYS: u64 = 64;
 
 const PAYMENT: &str = r#"{"from":"acc_01HZQK7P3WVXBN4Y9MRDTJC8E6","to":"acc_01HZQK7P3WVXBN4Y9MRDTJC8E7","amount":1250}"#;

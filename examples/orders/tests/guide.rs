@@ -37,8 +37,8 @@ fn the_page_shows_the_files_of_this_service() {
     );
 }
 
-/// The path of Aplomb differs. The project on the page is beside the repository, and this example
-/// is inside the repository.
+/// The test skips the dependency on Aplomb, because its path differs between the page and the
+/// manifest. The project on the page is beside the repository, and this example is inside it.
 #[test]
 fn the_page_names_the_dependencies_of_this_service() {
     let (page, manifest) = (read("../../docs/guide/start.md"), read("Cargo.toml"));

@@ -1,5 +1,5 @@
-//! Generates the checks of the arguments and of the return type that do not need the API's state.
-//! Each error is reported at the type of the argument, or at the return type.
+//! Generates the checks that do not need the API's state. They check the arguments and the return
+//! type. Each error is reported at the type of the argument, or at the return type.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -33,10 +33,10 @@ fn arguments(endpoint: &Endpoint<'_>) -> TokenStream {
 
 /// Generates the check of an argument, with as few probes as its type allows.
 ///
-/// The name of the type only selects the probes. `State` always depends on the state, so it has no
-/// check. `Valid` has a separate probe, because its bound can depend on the state. A type without
-/// type parameters has no content, so its content is not probed. The only exception is the last
-/// argument of a GET, because this argument may be the whole `Request`.
+/// The type's name is used only to select the probes. `State` always depends on the state, so it
+/// has no check. `Valid` has a separate probe, because its bound can depend on the state. A type
+/// without type parameters has no content, so its content is not probed. The only exception is the
+/// last argument of a GET, because this argument may be the whole `Request`.
 fn check_argument(ty: &Type, function: &str) -> Option<TokenStream> {
     if is_state(ty) {
         return None;

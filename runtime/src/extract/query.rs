@@ -102,8 +102,8 @@ fn not_utf8(pair: &str) -> Problem {
         ))
 }
 
-/// Returns the name of the parameter to which the path of an error leads. If the parameter is a
-/// list, the index into the list is left out.
+/// Returns the parameter name in the path of a deserialization error. If the parameter is a list,
+/// the index into the list is left out.
 fn parameter(path: &Path) -> String {
     let name = |segment: &Segment| match segment {
         Segment::Map { key } => Some(key.clone()),

@@ -13,6 +13,7 @@ use crate::problem::{ApiError, Problem, registry};
 
 macro_rules! rejections {
     ($($rejection:ty)*) => {$(
+        #[diagnostic::do_not_recommend]
         impl ApiError for $rejection {
             fn problem(&self) -> Problem {
                 problem(self.status(), self.body_text())
@@ -24,6 +25,7 @@ macro_rules! rejections {
 rejections!(BytesRejection ExtensionRejection JsonRejection PathRejection QueryRejection StringRejection);
 
 #[cfg(feature = "multipart")]
+#[diagnostic::do_not_recommend]
 impl ApiError for axum::extract::multipart::MultipartError {
     fn problem(&self) -> Problem {
         match self.status() {

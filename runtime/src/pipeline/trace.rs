@@ -44,8 +44,8 @@ impl Trace {
         self.0.is_some()
     }
 
-    /// Enters the span until the returned guard is dropped. A method that runs a closure inside the
-    /// span would copy the closure's result one more time.
+    /// Enters the span until the returned guard is dropped. This method returns a guard
+    /// instead of running a closure, because a closure's result would be copied one more time.
     #[inline]
     pub(crate) fn enter(&self) -> Option<Entered<'_>> {
         self.0.as_ref().map(|span| span.enter())

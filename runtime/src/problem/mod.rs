@@ -28,10 +28,11 @@
 //!
 //! Surprises:
 //!
-//! - The API does not start if its endpoints declare one code as two kinds ([`ProblemKinds`]).
+//! - The API does not start if its endpoints declare one code with two different categories,
+//!   statuses or titles ([`ProblemKinds`]).
 //! - A handler may return a problem with another status, such as `(StatusCode::GONE, problem)`. The
-//!   document then has this status and its category. If a 5xx replaces a 4xx, the document also
-//!   loses its code and title.
+//!   document then has this status and the category of this status. If a 5xx replaces a 4xx, the
+//!   document also loses its code and title.
 //! - An error response whose body the handler wrote itself is not changed. A stream that fails
 //!   after the response has begun cannot become a problem document.
 

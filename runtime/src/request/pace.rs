@@ -29,8 +29,8 @@ impl BodyPace {
     };
 }
 
-/// The time that a client has in addition to the time that its data takes at the minimum rate. A
-/// slow connection can get up to speed in this time.
+/// The extra time for each body. The data itself gets the time that it takes at the minimum rate. A
+/// slow connection can get up to speed in the extra time.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Measures the pace of one body.
@@ -60,7 +60,7 @@ impl Pacer {
         self.pace.silence.min(left)
     }
 
-    /// Adds a part that arrived after this time.
+    /// Adds a part of `bytes` bytes and the time that the service waited for it.
     pub(crate) fn add(&mut self, bytes: usize, waited: Duration) {
         self.received = self.received.saturating_add(bytes as u64);
         self.waited = self.waited.saturating_add(waited);

@@ -68,8 +68,8 @@ use crate::start::{StartError, StartErrors};
 /// # Shutdown
 ///
 /// After the signal, the service accepts no new connections and closes idle ones. It waits for
-/// running requests, and then for runs with an idempotency key that continue after their request
-/// has ended. A second signal ends the wait.
+/// running requests, and then for requests with an idempotency key whose handlers still run after
+/// the client has disconnected. A second signal ends the wait.
 ///
 /// The exit code is 0 after an orderly shutdown, even if the signal arrives while the service
 /// starts. The exit code is 2 if the service did not start. If requests must be cut off, this

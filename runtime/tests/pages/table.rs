@@ -107,7 +107,7 @@ impl Table {
         page.in_map(&map).map(|(_, row)| (*row).clone()).collect()
     }
 
-    /// Reads a page from the database. The calls write the query in four different ways, in turn.
+    /// Reads a page from the database. Each call writes the query in the next of four ways.
     pub(crate) async fn in_sqlite<K: CursorKey>(&mut self, page: &Bidirectional<K>) -> Vec<Row> {
         self.queries += 1;
         let placeholders = match self.queries % 4 {

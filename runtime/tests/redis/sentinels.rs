@@ -180,7 +180,7 @@ async fn a25_a_primary_that_requires_replicas_rejects_writes_without_them() {
         .await;
     assert!(
         matches!(rejected, Err(StoreError::NotExecuted(_))),
-        "the call must fail without being sent: {rejected:?}"
+        "the primary must reject the call without executing it: {rejected:?}"
     );
     assert!(
         store

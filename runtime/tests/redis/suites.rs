@@ -1,5 +1,5 @@
 //! The suites of every store. The cases of a suite share a server and have one namespace each,
-//! because a server for each case would take longer than most cases.
+//! because starting a server for each case would take longer than running most cases.
 
 use std::sync::Arc;
 

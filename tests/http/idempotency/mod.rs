@@ -205,7 +205,8 @@ fn held_put_request(client: &Client) -> ClientRequest {
         .json(HELD)
 }
 
-/// Sends an order whose handler is held. The task ends with the response, after the release.
+/// Sends an order whose handler is held. The task returns the response after the handler
+/// is released.
 fn spawn_held_order(
     service: &TestService,
     key: &'static str,

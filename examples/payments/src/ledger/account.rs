@@ -59,8 +59,8 @@ impl Ledger {
         find_owned(&mut connection, caller, id).await
     }
 
-    /// Deposits money from outside in an account of the caller; returns the account after the
-    /// deposit.
+    /// Deposits money from outside the ledger into an account of the caller. Returns the account
+    /// after the deposit.
     ///
     /// # Errors
     ///

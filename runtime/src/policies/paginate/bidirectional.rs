@@ -10,10 +10,10 @@ use super::request::PageRequest;
 /// The request for a page of a list that is read in both directions.
 /// [`PageRequest::bidirectional`](PageRequest::bidirectional) creates it.
 ///
-/// Read the rows from the position on, with the nearest row first: a page before a key is read in
-/// the reverse order of the list. [`keyset`](Self::keyset) generates the SQL for this order.
-/// [`in_slice`](Self::in_slice) and [`in_map`](Self::in_map) read sorted collections.
-/// [`page`](Self::page) restores the order of the list.
+/// Read the rows after or before the position, the nearest row first. A page before a key, or at
+/// the end, is read in the reverse order of the list. [`keyset`](Self::keyset) generates the SQL
+/// for this order. [`in_slice`](Self::in_slice) and [`in_map`](Self::in_map) read sorted
+/// collections. [`page`](Self::page) restores the order of the list.
 ///
 /// ```
 /// use aplomb::CursorKey;

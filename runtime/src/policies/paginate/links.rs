@@ -1,7 +1,7 @@
 use form_urlencoded::Serializer;
 
-/// A builder of a `Link` field (RFC 8288) with the URIs of other pages. Each URI also has the other
-/// query parameters of the list.
+/// A builder of a `Link` field (RFC 8288) with the URIs of other pages. Each URI also has the
+/// request's query parameters that do not select a page.
 pub(super) struct Links<'a> {
     path: &'a str,
     filters: &'a [(String, String)],

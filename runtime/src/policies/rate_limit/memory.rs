@@ -19,10 +19,11 @@ use crate::sharded::{KeyHash, Sharded, Slots, WAYS};
 /// buckets have the same hash, and so share a slot, is about n² / 2⁶⁵. For a million buckets, it is
 /// 3 in 10⁸.
 ///
-/// The logs have a separate bound in each of the table's 64 shards. The logs of a shard have at
-/// most as many tokens as the shard has slots, but every shard has room for the 10,000 tokens of
-/// the longest log. Each log counts as 16 additional tokens, because it takes more memory than its
-/// tokens. If the bound is exceeded, the logs with the fewest tokens are dropped first.
+/// The logs have a separate bound in each of the table's 64 shards. The bound is the number
+/// of slots of the shard, in tokens, but it is at least the size of the longest log, which has
+/// 10,000 tokens. Each log counts as 16 additional tokens, because it takes more memory than its
+/// tokens. If the bound is exceeded, the logs with the fewest and the oldest tokens are dropped
+/// first.
 pub struct MemoryLimits {
     table: Sharded<Shard, SHARDS>,
     clock: Arc<dyn Clock>,
@@ -150,8 +151,8 @@ impl Shard {
         };
         let state = BucketState::from_word(Some(*word), request.quota, now);
         // After the clock has stepped back, the word can be too large. The bucket would then be
-        // exhausted until the clock reaches the word. So the word is lowered to that of a bucket
-        // that is exhausted now.
+        // exhausted until the clock reaches the word. So the word is limited to the value for
+        // a bucket that is exhausted at the current time.
         *word = (*word).min(state.to_word(request.quota, 0, now));
         state
     }

@@ -100,9 +100,8 @@ impl Quota {
             Algorithm::FixedWindow => Self::fixed_window(permits, period),
             Algorithm::SlidingWindow => Self::sliding_window(permits, period),
         };
-        // `Quota::reserve` removes one batch from the bucket. The smaller bucket must still hold
-        // one request together with the next batch. So the burst must cover two batches and one
-        // request.
+        // `Quota::reserve` lowers the burst by one batch. The lowered burst must still cover one
+        // request and the next batch. So the burst must cover two batches and one request.
         let (two_batches, prefetches) = (spec.prefetch.saturating_mul(2), spec.prefetch > 0);
         quota
             .filter(|quota| {
@@ -117,9 +116,9 @@ impl Quota {
             })
     }
 
-    /// Returns the share of one instance if `instances` decide by themselves. The rate is divided
-    /// by `instances`. The burst is also divided by `instances` and rounded up to a whole token,
-    /// but it is at least the `cost` of a request.
+    /// Returns one instance's share of this quota, for `instances` instances that decide without
+    /// the store. The rate is divided by `instances`. The burst is also divided by `instances` and
+    /// rounded up to a whole token, but it is at least the `cost` of a request.
     pub(crate) fn per_instance(self, instances: u64, cost: u64) -> Self {
         let burst = self.burst.div_ceil(instances).max(cost);
         match self.algorithm {
@@ -240,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn b15_the_share_of_a_window_is_longer_if_its_burst_is_rounded_up() {
+    fn b15_the_window_of_a_share_is_longer_if_the_burst_is_rounded_up() {
         for quota in [
             Quota::fixed_window(100, MINUTE),
             Quota::sliding_window(100, MINUTE),

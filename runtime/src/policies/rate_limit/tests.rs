@@ -210,7 +210,7 @@ fn a_request_of_cost_0_takes_nothing_and_does_not_wait() {
 }
 
 #[test]
-fn a_clock_that_steps_back_exhausts_a_bucket_for_one_refill_at_most() {
+fn after_the_clock_steps_back_a_bucket_is_exhausted_for_at_most_one_refill_time() {
     for algorithm in ALGORITHMS {
         let (store, request) = (TestStore::new(), request(quota(algorithm, 10, SECOND, 10)));
         store.clock.advance(SECOND * 3_600);
@@ -268,7 +268,8 @@ proptest! {
         prop_assert!(reference.most_in_any(SECOND) <= most);
     }
 
-    /// In any period, a leaky bucket releases at most as many requests of one token as the limit.
+    /// In any period, a leaky bucket releases at most `permits` requests, if each request costs one
+    /// token.
     #[test]
     fn b01_a_leaky_bucket_releases_at_most_the_limit(
         permits in 1_u64..30,

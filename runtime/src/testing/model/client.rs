@@ -30,14 +30,14 @@ struct Run {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// The reply to the client's begin is lost, so the client can only abort.
+    /// The reply to the client's begin is lost, so the client cannot complete its run.
     InDoubt,
     /// The client's begin has no reply yet, or the reply was not `Started`.
     Waiting,
     /// The reply to the client's begin was `Started`.
     Running,
-    /// The client has aborted without a marker. Its begin had a reply, so the begin cannot arrive
-    /// again.
+    /// The client has aborted after it had received the reply to its begin. No copy of the begin
+    /// is on its way, so the abort needs no marker.
     Aborted,
 }
 
@@ -73,8 +73,8 @@ impl Clients {
         }
     }
 
-    /// Changes the client of a begin to `Running` if it waits for the reply and the reply is
-    /// `Started`.
+    /// Sets the phase of the client that sent this begin to `Running`, if the client is `Waiting`
+    /// and the reply is `Started`.
     pub(super) fn record_reply(&mut self, call: &Call, reply: &Reply) {
         let (Call::Begin(begin), Reply::BeginOutcome(BeginOutcome::Started)) = (call, reply) else {
             return;
@@ -145,8 +145,8 @@ impl Run {
         (self.phase == Phase::Running).then_some(Call::Complete(complete))
     }
 
-    /// Returns an abort. The abort sets a marker if the begin has no reply, because the begin can
-    /// still arrive.
+    /// Returns an abort. If the reply to the begin is lost, a copy of the begin can still arrive,
+    /// so the abort writes a marker that rejects it.
     fn abort(&mut self) -> Option<Call> {
         let abort = |marker| Some(Call::Abort(self.begin.lease(), marker));
         match self.phase {

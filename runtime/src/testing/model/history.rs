@@ -1,4 +1,4 @@
-//! Checks that the replies of a store do not contradict each other, without the model. A reply can
+//! Checks, without the model, that the replies of a store do not contradict each other. A reply can
 //! promise something for later replies, such as the replay of a stored response.
 
 use core::time::Duration;

@@ -117,8 +117,8 @@ impl Relay {
         }
     }
 
-    /// Waits until the fault of a direction that has lost bytes is switched off. The next bytes of
-    /// this direction would then follow a gap, so the connection must end.
+    /// Waits until one direction has lost bytes and the fault that discards its bytes is switched
+    /// off. The next bytes of this direction would then follow a gap, so the connection must end.
     async fn gap_is_exposed(&self, requests: &Gap, replies: &Gap) {
         let is_exposed = |switches: &Switches| {
             (requests.exists() && !switches.swallow_requests)

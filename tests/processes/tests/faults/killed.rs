@@ -33,7 +33,7 @@ async fn a14_a_killed_run_is_in_flight_and_then_unknown() {
 }
 
 #[tokio::test]
-async fn a14_a_killed_run_is_rerun_if_declared() {
+async fn a14_a_killed_run_is_rerun_if_the_endpoint_declares_on_crash_rerun() {
     let deployment = Deployment::start();
     let tea = Order::of("tea").to("/v1/drafts").held();
     let other = kill_during_run(&deployment, &tea, "tea").await;

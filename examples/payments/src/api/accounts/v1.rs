@@ -45,7 +45,8 @@ pub async fn get_account(
     Ok(Json(app.ledger.account(caller.id(), id).await?))
 }
 
-/// Deposits money from outside in an account of the caller; returns the account after the deposit.
+/// Deposits money from outside the ledger into an account of the caller. Returns the account after
+/// the deposit.
 #[endpoint(
     post = "/accounts/{id}/deposit",
     version = 1,
