@@ -79,7 +79,7 @@ async fn b() -> Result<Json<u8>, Closing> {
     Err(Box::new(Inner::Busy))?
 }
 
-/// Declares codes of `a` and of the framework with other meanings.
+/// Declares a code of `a` and a code of the framework, each with a different meaning.
 #[endpoint(get = "/c", public)]
 async fn c() -> Result<(), ConflictingError> {
     Err(ConflictingError::Closed)

@@ -48,8 +48,8 @@ struct ResponseHead {
     replayed: bool,
 }
 
-/// The number of keys in a run of replays. The keys are the same as those of the first
-/// requests of a run with new keys and the same prefix.
+/// The number of keys in a run of replays: 0 to 63. A run of new keys with the same prefix uses these
+/// keys for its first requests.
 const REPLAYED_KEYS: u64 = 64;
 
 const PAYMENT: &str = r#"{"from":"acc_01HZQK7P3WVXBN4Y9MRDTJC8E6","to":"acc_01HZQK7P3WVXBN4Y9MRDTJC8E7","amount":1250}"#;

@@ -37,7 +37,7 @@ impl StoreWithRecord {
         self.server.command(&["DUMP", &self.key])
     }
 
-    /// Checks that every operation fails with the key in its error, and does not change the value.
+    /// Checks that no operation succeeds or changes the value, and that each error names the key.
     async fn assert_every_operation_fails(&self, what: &str) {
         let (before, request) = (self.value(), begin());
         let assert_names_key = |error: StoreError| match error {

@@ -1,4 +1,4 @@
-//! The suites of every store. The cases of a suite share a server and have one namespace each,
+//! The suites that every store must pass, on Redis. The cases of a suite share a server and have one namespace each,
 //! because starting a server for each case would take longer than running most cases.
 
 use std::sync::Arc;

@@ -16,8 +16,8 @@ pub(super) fn implementations(name: &Ident, cases: &[Case<'_>]) -> TokenStream {
     implementation(name, (&specs, &body, &kinds))
 }
 
-/// Generates the same implementations for an error with mistakes, so that the compiler reports no
-/// further errors in code that uses the error.
+/// Generates the same implementations for an error type whose declaration has mistakes. Code that
+/// uses the type then causes no further compiler errors.
 pub(super) fn stub(name: &Ident) -> TokenStream {
     let body = quote!(::core::panic!("this error has mistakes"));
     let none = TokenStream::new();

@@ -18,7 +18,7 @@ pub enum Step {
         client: usize,
         /// The request of the run.
         request: Request,
-        /// Whether the call and its reply arrive.
+        /// The fate of the call and of its reply.
         network: Network,
     },
     /// A client's begin arrives again with the same token, because it is repeated or late.
@@ -91,7 +91,7 @@ impl Default for Request {
     }
 }
 
-/// Whether the call of a [`Step::Begin`] and its reply arrive.
+/// The fate of the call of a [`Step::Begin`], and of its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
     /// The call and its reply arrive.
