@@ -227,7 +227,11 @@ async fn continue_handling(
 fn cancel(body: &BodyReadState, drop_handler: impl FnOnce()) -> EndpointResponse {
     // The state is read before the drop, because the drop of the body ends the state `WAITING`.
     let response = body.timed_out().unwrap_or_else(deadline_exceeded);
-    catch_panic(HANDLER, drop_handler).map_or_else(EndpointResponse::failed, |()| response)
+    let outcome =
+        catch_panic(HANDLER, drop_handler).map_or_else(EndpointResponse::failed, |()| response);
+    // The deadline has passed, so the response does not wait until the rest of the body is drained.
+    drop(body.take_unread());
+    outcome
 }
 
 /// Enters the remaining stages and runs the handler. Leaves the body in `unread` if it must be
