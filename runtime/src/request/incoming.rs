@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use axum::body::{Body, HttpBody};
 use axum::extract::DefaultBodyLimit;
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, EXPECT};
+use http::header::EXPECT;
 use http::request::Parts;
 use http::{HeaderMap, Request};
 use http_body::{Frame, SizeHint};
@@ -238,7 +238,6 @@ pub(crate) struct UnreadBody {
     body: Body,
     /// Set if the client waits for `100 Continue`, and so has sent no body.
     waits_for_continue: bool,
-    has_content_length: bool,
 }
 
 impl UnreadBody {
@@ -246,7 +245,6 @@ impl UnreadBody {
         Self {
             body,
             waits_for_continue: headers.contains_key(EXPECT) && !has_begun_reading,
-            has_content_length: headers.contains_key(CONTENT_LENGTH),
         }
     }
 
@@ -271,7 +269,7 @@ impl UnreadBody {
     /// be reused. If the service closed that connection, it could be reset before the client has
     /// read the response.
     pub(crate) async fn drain(mut self) {
-        let is_too_long = self.has_content_length && self.body.size_hint().lower() > MAX_DRAINED;
+        let is_too_long = self.body.size_hint().lower() > MAX_DRAINED;
         if self.body.is_end_stream() || self.waits_for_continue || is_too_long {
             return;
         }
