@@ -164,6 +164,45 @@ async fn a_truncated_multipart_form_is_a_400_and_a_too_large_one_is_a_413() {
     }
 }
 
+/// Reads its body.
+#[endpoint(post = "/read", public, not_idempotent = "nothing is stored")]
+async fn read(body: Bytes) -> String {
+    body.len().to_string()
+}
+
+/// Reads its body before the limit is checked.
+#[endpoint(
+    post = "/limited",
+    public,
+    not_idempotent = "nothing is stored",
+    rate_limit("1000/min", by = ip)
+)]
+async fn limited(body: Bytes) -> String {
+    body.len().to_string()
+}
+
+#[tokio::test]
+async fn a_body_is_cut_off_after_a_silence_but_not_after_the_same_time_in_all() {
+    let silence = std::time::Duration::from_millis(600);
+    let api = |api: Api<App>| api.body_timeout(silence);
+    let service = TestService::start_with(routes![read, limited], api).await;
+    for path in ["/read", "/limited"] {
+        let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n");
+        let mut silent = service.client.raw().await;
+        silent.write(&format!("{head}12345")).await;
+        let response = silent.response().await;
+        assert!(response.starts_with("HTTP/1.1 408"), "{path}: {response}");
+        let mut slow = service.client.raw().await;
+        slow.write(&head).await;
+        for _ in 0..10 {
+            tokio::time::sleep(silence / 6).await;
+            slow.write("1").await;
+        }
+        let response = slow.response().await;
+        assert!(response.starts_with("HTTP/1.1 200"), "{path}: {response}");
+    }
+}
+
 /// Counts its runs.
 #[endpoint(put = "/counted", public)]
 async fn counted(State(app): State<App>) {
