@@ -49,7 +49,12 @@ Environment variables (durations: 300ms, 30s, 15min, 24h):
   APLOMB_TRUSTED_PROXIES       addresses and networks of trusted proxies: 10.0.0.0/8,2001:db8::7
   APLOMB_FORWARDED_FIELD       header in which proxies name the client: x-forwarded-for or forwarded
                                [default: x-forwarded-for]
-  APLOMB_HEADER_TIMEOUT        time limit for a request's header section [default: 30s]
+  APLOMB_HEADER_TIMEOUT        time limit for a request's header section, and for an idle
+                               connection [default: 30s]
+  APLOMB_RESPONSE_TIMEOUT      time limit for a client that does not read its response
+                               [default: 30s]
+  APLOMB_MAX_CONNECTIONS       maximum number of connections [default: 10000, or fewer if the
+                               process may not open enough files]
   APLOMB_SHUTDOWN_GRACE        time limit for running requests after the signal [default: 30s]
 
 The service may read more variables. `check` validates all settings without serving.

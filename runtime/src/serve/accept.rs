@@ -1,44 +1,34 @@
-//! The accept loop. It replaces `axum::serve`, which sets no deadline for the head of a request, so
-//! that a client that sends half a head would occupy a connection forever.
+//! The accept loop. It replaces `axum::serve`, which sets no time limits and no limit on the number
+//! of connections, so that a client could occupy connections forever.
 
-use core::convert::Infallible;
 use core::pin::pin;
 use core::time::Duration;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Request};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::first_byte_timeout::FirstByteTimeout;
-use super::in_flight::{InFlightBody, InFlightCounter, InFlightRequest};
+use super::connection::{Connection, Protocols};
 use super::request_checks::RequestChecks;
+use super::slots::{Slot, Slots};
+use crate::clock::{Clock, SystemClock};
+use crate::log_throttle::LogThrottle;
 
-/// The time limits of a server.
+/// The limits of a server.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ServerTimeouts {
-    /// The time limit for the head of a request. An idle HTTP/1 connection is closed after this
-    /// time.
+pub(crate) struct ServerLimits {
+    /// The time limit for the head of a request. An idle connection is closed after this time.
     pub(crate) head: Duration,
+    /// The time limit for a client that does not read its response.
+    pub(crate) response: Duration,
     /// The time limit for running requests after the server was asked to stop.
     pub(crate) grace: Duration,
-}
-
-impl Default for ServerTimeouts {
-    fn default() -> Self {
-        Self {
-            head: Duration::from_secs(30),
-            grace: Duration::from_secs(30),
-        }
-    }
+    /// The maximum number of connections.
+    pub(crate) connections: usize,
 }
 
 /// The signals that stop a server.
@@ -62,76 +52,115 @@ pub(crate) async fn serve_until(
     listener: TcpListener,
     request_checks: RequestChecks,
     mut signals: impl ShutdownSignals,
-    timeouts: ServerTimeouts,
+    limits: ServerLimits,
     tracker: &TaskTracker,
 ) -> ShutdownOutcome {
     let server = Server {
-        builder: builder(timeouts.head),
-        connections: GracefulShutdown::new(),
+        protocols: Arc::new(Protocols::new(limits.head, limits.response)),
+        slots: Slots::new(limits.connections),
+        connections: TaskTracker::new(),
         request_checks,
         stop: CancellationToken::new(),
-        timeouts,
+        warnings: LogThrottle::new(Duration::from_mins(1)),
+        clock: SystemClock::new(),
     };
-    {
-        // The loop uses one future for the signal, so that a signal during `accept` is not lost.
-        let mut stopping = pin!(signals.requested());
-        loop {
-            tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) => server.serve_connection(stream, peer),
-                    Err(error) => pause_after(&error).await,
-                },
-                () = &mut stopping => break,
-            }
-        }
+    tokio::select! {
+        never = server.accept(&listener) => match never {},
+        () = pin!(signals.requested()) => {}
     }
     // The listener is closed before the wait, so that new connections go to another instance.
-    drop(listener);
+    if let Err(error) = server.accept_waiting(listener) {
+        tracing::debug!(%error, "waiting connections were not accepted");
+    }
     tokio::select! {
         () = server.finish(tracker) => ShutdownOutcome::Finished,
-        () = sleep(timeouts.grace) => ShutdownOutcome::CutOff,
+        () = sleep(limits.grace) => ShutdownOutcome::CutOff,
         () = signals.requested() => ShutdownOutcome::CutOff,
     }
 }
 
 struct Server {
-    builder: Builder<TokioExecutor>,
-    connections: GracefulShutdown,
+    protocols: Arc<Protocols>,
+    slots: Slots,
+    /// The tasks of the open connections.
+    connections: TaskTracker,
     request_checks: RequestChecks,
-    /// Cancelled when the server stops. It ends connections that hyper does not treat as idle.
+    /// Cancelled when the server stops.
     stop: CancellationToken,
-    timeouts: ServerTimeouts,
+    warnings: LogThrottle,
+    clock: SystemClock,
 }
 
 impl Server {
-    fn serve_connection(&self, stream: TcpStream, peer: SocketAddr) {
-        // Nagle's algorithm would delay the last packet of a response.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY for a connection");
-        }
-        let (request_checks, in_flight) = (self.request_checks.clone(), InFlightCounter::default());
-        let stream =
-            FirstByteTimeout::new(stream, self.timeouts.head, &self.stop, in_flight.clone());
-        let service = service_fn(move |request: http::Request<Incoming>| {
-            handle_request(request_checks.clone(), in_flight.start(), request, peer)
-        });
-        let connection = self
-            .builder
-            .serve_connection(TokioIo::new(stream), service)
-            .into_owned();
-        let watched = self.connections.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = watched.await {
-                tracing::debug!(%error, %peer, "a connection ended with an error");
+    /// Accepts connections until the future is dropped.
+    async fn accept(&self, listener: &TcpListener) -> core::convert::Infallible {
+        loop {
+            // While there is no free slot, new connections wait in the queue of the listener.
+            let slot = self.slots.take().await;
+            match listener.accept().await {
+                Ok((stream, peer)) => self.serve_connection(stream, peer, slot),
+                Err(error) => self.recover(&error).await,
             }
+        }
+    }
+
+    /// Accepts the connections that wait in the queue of the listener, and closes the listener. They
+    /// would be reset if the listener were closed without this.
+    fn accept_waiting(&self, listener: TcpListener) -> io::Result<()> {
+        // tokio's listener could claim that no connection waits before it has asked the system.
+        let listener = listener.into_std()?;
+        while let Some(slot) = self.slots.try_take() {
+            let (stream, peer) = match listener.accept() {
+                Ok(accepted) => accepted,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            };
+            stream.set_nonblocking(true)?;
+            self.serve_connection(TcpStream::from_std(stream)?, peer, slot);
+        }
+        Ok(())
+    }
+
+    fn serve_connection(&self, stream: TcpStream, peer: SocketAddr, slot: Slot) {
+        let connection = Connection {
+            stream,
+            peer,
+            state: Arc::clone(&slot.state),
+            protocols: Arc::clone(&self.protocols),
+            request_checks: self.request_checks.clone(),
+            stop: self.stop.clone(),
+        };
+        self.connections.spawn(async move {
+            let _slot = slot;
+            connection.serve().await;
         });
+    }
+
+    /// Recovers from a failed `accept`. A client that hung up before its connection was accepted
+    /// needs no recovery. After any other error, such as too many open files, the next `accept`
+    /// would fail at once.
+    async fn recover(&self, error: &io::Error) {
+        use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+
+        if matches!(
+            error.kind(),
+            ConnectionAborted | ConnectionRefused | ConnectionReset
+        ) {
+            return;
+        }
+        if self.warnings.add(self.clock.now()).is_some() {
+            tracing::error!(%error, "cannot accept connections; closing idle ones");
+        }
+        self.slots.evict_idle(EVICTED_AT_ERROR);
+        sleep(PAUSE_AT_ERROR).await;
     }
 
     /// Ends idle connections, then waits for all requests, and for runs that continue after their
     /// request has ended.
     async fn finish(self, tracker: &TaskTracker) {
         self.stop.cancel();
-        self.connections.shutdown().await;
+        self.connections.close();
+        self.connections.wait().await;
         // The tracker is closed after the connections, because their last requests may still start
         // runs.
         tracker.close();
@@ -139,46 +168,8 @@ impl Server {
     }
 }
 
-fn builder(head: Duration) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(head);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(head);
-    builder
-}
+/// The number of idle connections that are closed after a failed `accept`.
+const EVICTED_AT_ERROR: usize = 16;
 
-async fn handle_request(
-    mut request_checks: RequestChecks,
-    in_flight: InFlightRequest,
-    request: http::Request<Incoming>,
-    peer: SocketAddr,
-) -> Result<http::Response<InFlightBody>, Infallible> {
-    let mut request: Request = request.map(axum::body::Body::new);
-    request.extensions_mut().insert(ConnectInfo(peer));
-    let response = request_checks.handle(request).await;
-    Ok(response.map(|body| InFlightBody {
-        body,
-        _in_flight: in_flight,
-    }))
-}
-
-/// Waits after a failed `accept`. A client that hung up before its connection was accepted needs no
-/// wait. After any other error, such as too many open files, the next `accept` would fail at once.
-async fn pause_after(error: &io::Error) {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-
-    if !matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset
-    ) {
-        tracing::error!(%error, "cannot accept a connection; trying again in 1 s");
-        // During the wait, some requests can end and close their files. The wait delays a shutdown
-        // by at most 1 s.
-        sleep(Duration::from_secs(1)).await;
-    }
-}
+/// The pause after a failed `accept`. In this time, files of other connections are closed.
+const PAUSE_AT_ERROR: Duration = Duration::from_millis(50);

@@ -1,10 +1,16 @@
 //! Runs a service from start to end: settings, state, socket and shutdown.
 
 pub(crate) mod accept;
-mod first_byte_timeout;
-mod in_flight;
+mod bodies;
+mod connection;
+mod connection_state;
+mod open_files;
 pub(crate) mod request_checks;
 mod signal;
+mod slots;
+mod socket;
+#[cfg(test)]
+mod tests;
 
 use core::fmt::Write as _;
 use core::future::Future;
@@ -18,7 +24,7 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use self::accept::{ServerTimeouts, ShutdownOutcome, ShutdownSignals};
+use self::accept::{ServerLimits, ShutdownOutcome, ShutdownSignals};
 use self::request_checks::RequestChecks;
 use self::signal::Signals;
 use crate::api::{Api, Prepared};
@@ -62,8 +68,27 @@ use crate::start::{StartError, StartErrors};
 /// | variable | | default |
 /// |---|---|---|
 /// | `APLOMB_ADDR` | the address to listen on, with a port | `127.0.0.1:3000` |
-/// | `APLOMB_HEADER_TIMEOUT` | the time limit for a request's header section, and for an idle HTTP/1 connection | `30s` |
+/// | `APLOMB_HEADER_TIMEOUT` | the time limit for a request's header section, and for an idle connection | `30s` |
+/// | `APLOMB_RESPONSE_TIMEOUT` | the time limit for a client that does not read its response | `30s` |
+/// | `APLOMB_MAX_CONNECTIONS` | the maximum number of connections | 10,000, or fewer if the process may not open enough files |
 /// | `APLOMB_SHUTDOWN_GRACE` | the time limit for running requests after the signal | `30s` |
+///
+/// # Connections
+///
+/// If nearly all connections are in use, the service closes those that have been idle for the
+/// longest time. If none is idle, new connections wait until one is free. The service raises its
+/// own limit of open files (`ulimit -n`) as far as the system allows it. It keeps some of the files
+/// for stores and for the application, so that clients cannot use them up.
+///
+/// A client that does not read its response is disconnected after `APLOMB_RESPONSE_TIMEOUT`. While
+/// a client reads too slowly, its HTTP/2 connection keeps at most 512 KiB of responses in memory:
+/// further requests of this connection run one after the other, and wait for room. These two
+/// limits do not apply to [trusted proxies](Api::trusted_proxies), because one connection of a
+/// proxy has the requests of many clients. Name a proxy that sends HTTP/2 as a trusted proxy.
+///
+/// The handler of a client that disconnects is dropped, unless the request has an idempotency key.
+/// A client may close its side of an HTTP/1 connection after the request, and still gets the
+/// response. An HTTP/1.1 client that does so gets a `100 Continue` before the response.
 ///
 /// # Shutdown
 ///
@@ -82,11 +107,13 @@ use crate::start::{StartError, StartErrors};
 /// documents for requests that no endpoint handles:
 ///
 /// - 404 for an unknown path, and 405 for an unknown method,
-/// - 414 for a path and query over 16 KiB, and 431 for a header section over 64 KiB,
-/// - 400 for an HTTP/1.1 request that does not have exactly one `Host`.
+/// - 414 for a path and query over 16 KiB,
+/// - 431 for a header section over 32 KiB or with more than 100 fields,
+/// - 400 for a request that does not name exactly one valid host, in `Host` or `:authority`.
 ///
 /// hyper itself responds to bytes that it cannot parse as a request: over HTTP/1 with a 400, 414 or
-/// 431 without a body.
+/// 431 without a body. It also responds with a 431 without a body to a head over 64 KiB, and to an
+/// HTTP/1 request with more than 100 fields.
 ///
 /// # Panics in handlers
 ///
@@ -147,7 +174,7 @@ struct Started {
     listener: TcpListener,
     address: SocketAddr,
     request_checks: RequestChecks,
-    timeouts: ServerTimeouts,
+    limits: ServerLimits,
 }
 
 impl Started {
@@ -156,14 +183,14 @@ impl Started {
             self.listener,
             self.request_checks,
             signals,
-            self.timeouts,
+            self.limits,
             &tracker,
         )
         .await;
         match outcome {
             ShutdownOutcome::Finished => ExitCode::SUCCESS,
             ShutdownOutcome::CutOff => {
-                let grace = self.timeouts.grace;
+                let grace = self.limits.grace;
                 print_line(
                     io::stderr(),
                     &format!(
@@ -191,9 +218,9 @@ where
         Some(address) => checked.errors.collect(listen(address).await),
         None => None,
     };
-    let (timeouts, proxies) = (checked.timeouts, checked.prepared.proxies());
+    let (limits, proxies) = (checked.limits, checked.prepared.proxies());
     let router = checked.into_router()?;
-    let (Some((listener, address)), Some(timeouts)) = (listener, timeouts) else {
+    let (Some((listener, address)), Some(limits)) = (listener, limits) else {
         return Err(StartErrors::from(StartError::new(
             "the service did not start",
         )));
@@ -202,7 +229,7 @@ where
         listener,
         address,
         request_checks: RequestChecks::new(base, proxies, router),
-        timeouts,
+        limits,
     })
 }
 
@@ -210,7 +237,7 @@ where
 pub(crate) struct CheckedSettings<S> {
     pub(crate) prepared: Prepared<S>,
     address: Option<SocketAddr>,
-    timeouts: Option<ServerTimeouts>,
+    limits: Option<ServerLimits>,
     state: Option<S>,
     errors: StartErrors,
 }
@@ -227,7 +254,7 @@ where
     let prepared = api.prepare().await;
     let mut errors = prepared.errors();
     let address = errors.collect(address());
-    let timeouts = errors.collect(timeouts());
+    let limits = errors.collect(limits());
     let state = connect()
         .await
         .map_err(|error| errors.extend_from(error.into()))
@@ -235,7 +262,7 @@ where
     CheckedSettings {
         prepared,
         address,
-        timeouts,
+        limits,
         state,
         errors,
     }
@@ -254,17 +281,26 @@ impl<S: Clone + Send + Sync + 'static> CheckedSettings<S> {
     }
 }
 
-fn timeouts() -> Result<ServerTimeouts, StartErrors> {
+/// The shortest time limit of a connection.
+const MIN_TIMEOUT: Duration = Duration::from_millis(1);
+
+/// The default of the time limits.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+fn limits() -> Result<ServerLimits, StartErrors> {
     let mut errors = StartErrors::new();
-    let default = ServerTimeouts::default();
-    let head = settings::duration(
-        "APLOMB_HEADER_TIMEOUT",
-        default.head,
-        Duration::from_millis(1),
-    );
-    let grace = settings::duration("APLOMB_SHUTDOWN_GRACE", default.grace, Duration::ZERO);
-    match (errors.collect(head), errors.collect(grace)) {
-        (Some(head), Some(grace)) => Ok(ServerTimeouts { head, grace }),
+    let mut duration = |name, min| errors.collect(settings::duration(name, TIMEOUT, min));
+    let head = duration("APLOMB_HEADER_TIMEOUT", MIN_TIMEOUT);
+    let response = duration("APLOMB_RESPONSE_TIMEOUT", MIN_TIMEOUT);
+    let grace = duration("APLOMB_SHUTDOWN_GRACE", Duration::ZERO);
+    let connections = errors.collect(open_files::max_connections());
+    match (head, response, grace, connections) {
+        (Some(head), Some(response), Some(grace), Some(connections)) => Ok(ServerLimits {
+            head,
+            response,
+            grace,
+            connections,
+        }),
         _ => Err(errors),
     }
 }

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 
 use super::Client;
 use crate::api::Api;
-use crate::serve::accept::{self, ServerTimeouts, ShutdownOutcome, ShutdownSignals};
+use crate::serve::accept::{self, ServerLimits, ShutdownOutcome, ShutdownSignals};
 use crate::serve::request_checks::RequestChecks;
 use crate::start::{StartError, StartErrors};
 
@@ -51,12 +51,14 @@ impl ShutdownSignals for StopSignal {
     }
 }
 
-/// The timeouts of the server. They are shorter than the defaults of [`serve`](crate::serve()), so
-/// that a test of a timeout is short. On a loaded machine, a test still sends a head within 5 s,
+/// The limits of the server. The times are shorter than the defaults of [`serve`](crate::serve()),
+/// so that a test of a timeout is short. On a loaded machine, a test still sends a head within 5 s,
 /// and ends its requests within 10 s.
-const TIMEOUTS: ServerTimeouts = ServerTimeouts {
+const LIMITS: ServerLimits = ServerLimits {
     head: Duration::from_secs(5),
+    response: Duration::from_secs(5),
     grace: Duration::from_secs(10),
+    connections: 1000,
 };
 
 impl TestServer {
@@ -86,7 +88,7 @@ impl TestServer {
                 listener,
                 checks,
                 StopSignal(Some(stopped)),
-                TIMEOUTS,
+                LIMITS,
                 &tracker,
             )
             .await

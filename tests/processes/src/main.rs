@@ -29,6 +29,7 @@ async fn main() -> ExitCode {
         print_report,
         list_prices,
         list_numbers,
+        catalog,
         by_token_bucket,
         by_leaky_bucket,
         by_fixed_window,
@@ -109,6 +110,12 @@ async fn list_numbers(page: PageRequest<Below>) -> Page<i64> {
     page.page((0..below).rev().take(page.fetch_limit()).collect(), |id| {
         Below { id: *id }
     })
+}
+
+/// Returns a large catalog.
+#[endpoint(get = "/catalog", version = 1)]
+async fn catalog() -> String {
+    "tea: 2\n".repeat(42_000)
 }
 
 #[derive(CursorKey)]

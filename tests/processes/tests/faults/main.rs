@@ -3,6 +3,7 @@
 
 mod client;
 mod concurrent;
+mod connections;
 mod deployment;
 mod encrypted;
 mod instance;
