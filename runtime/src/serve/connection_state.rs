@@ -241,9 +241,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_stalls_if_nothing_is_sent() {
         let state = Arc::new(ConnectionState::new());
-        tokio::time::advance(Duration::from_secs(60)).await;
+        tokio::time::advance(Duration::from_mins(1)).await;
         assert_eq!(state.stalled_for(), None);
-        assert_eq!(state.idle_for(), Some(Duration::from_secs(60)));
+        assert_eq!(state.idle_for(), Some(Duration::from_mins(1)));
         let unsent = count_unsent(Bytes::from_static(b"response"), &state);
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!(state.stalled_for(), Some(Duration::from_secs(2)));
