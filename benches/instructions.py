@@ -53,8 +53,8 @@ STAGES = [
     ("name of the record", ["identity::RecordNames::record"]),
     ("fingerprint", ["identity::FingerprintKey::fingerprint"]),
     ("begin", ["MemoryRecords as aplomb::policies::idempotency::store::IdempotencyStore>::begin"]),
-    ("complete", ["idempotency::kept::StoredResponse::new", "idempotency::run::Run::settle_once"]),
-    ("replay", ["idempotency::replay::answer"]),
+    ("complete", ["idempotency::stored_response::StoredResponse::new", "idempotency::run::RunContext::settle_once"]),
+    ("replay", ["idempotency::replay::response_from_record"]),
 ]
 
 
