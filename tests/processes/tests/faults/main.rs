@@ -5,6 +5,7 @@ mod client;
 mod concurrent;
 mod deployment;
 mod encrypted;
+mod hangups;
 mod instance;
 mod killed;
 mod limits;
