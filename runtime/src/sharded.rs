@@ -1,8 +1,9 @@
 //! Hash tables of a fixed size whose parts are locked separately.
 //!
-//! [`Sharded`] distributes keys over parts, each with its own lock. A part is or contains a
+//! [`Sharded`] distributes keys over parts, each with its own lock. A part usually is or contains a
 //! [`Slots`], a table with a fixed number of places. The in-memory limits, the cache of rejections
-//! and the batches of prefetched tokens are stored in these tables.
+//! and the batches of prefetched tokens are stored in these tables. The numbers of runs of callers
+//! are stored in parts that grow, because none of them may be lost.
 
 use core::hash::{BuildHasher, Hash};
 use core::ops::Range;

@@ -208,6 +208,20 @@ async fn f03_clients_get_the_examples_of_idempotency_states() {
 }
 
 #[tokio::test]
+async fn f03_clients_get_the_example_of_an_overloaded_service() {
+    let service = TestService::start_with(routes![slow], |api| api.max_runs(1)).await;
+    let post = |key: &str| {
+        let request = service.client.post("/slow").bearer(ALICE);
+        request.idempotency_key(key).send()
+    };
+    tokio::join!(post("a"), async {
+        service.app.until_held().await;
+        assert_matches_page(&post("b").await, "OVERLOADED");
+        service.app.release();
+    });
+}
+
+#[tokio::test]
 async fn f03_clients_get_the_example_of_unavailable_authentication() {
     let service = TestService::start_with(routes![read], |api| api.auth(Sessions)).await;
     let request = service

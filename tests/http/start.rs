@@ -275,6 +275,18 @@ async fn auth_together_with_without_auth_is_a_start_error() {
 }
 
 #[tokio::test]
+async fn a11_an_invalid_bound_of_runs_is_a_start_error() {
+    let api = Api::new("test", routes![]).max_runs(0);
+    assert_eq!(
+        errors(api.max_runs_per_caller(0)).await,
+        [
+            "Api::max_runs(0): expected at least 1",
+            "Api::max_runs_per_caller(0): expected at least 1"
+        ]
+    );
+}
+
+#[tokio::test]
 async fn b15_an_invalid_number_of_instances_is_a_start_error() {
     let errors = errors(
         Api::new("test", routes![guarded])

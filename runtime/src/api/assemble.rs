@@ -12,7 +12,8 @@ use crate::endpoint::{MountableEndpoint, PathProbe, PathShape};
 use crate::pipeline::{EndpointService, Handler, Mount, MountedEndpoint, Shared};
 use crate::policies::deprecation::Deprecation;
 use crate::policies::idempotency::{
-    EncryptionKeys, EndpointRuns, IdempotencyClient, IdempotencyStore, LeaseRenewer, RecordNames,
+    EncryptionKeys, EndpointRuns, IdempotencyClient, IdempotencyStore, LeaseRenewer, MaxRuns,
+    RecordNames, RunBounds,
 };
 use crate::policies::paginate::{Cursors, PaginationPolicy};
 use crate::policies::rate_limit::{
@@ -83,6 +84,7 @@ pub(super) struct Settings {
     namespace: String,
     lease: Duration,
     max_handler_duration: Duration,
+    max_runs: MaxRuns,
     overrides: Overrides,
     pub(super) instances: Instances,
     pub(super) body_pace: BodyPace,
@@ -192,6 +194,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             check::times_to_live(self, lease, errors);
         }
         let max_handler_duration = errors.collect(self.max_handler_duration_setting());
+        let max_runs = self.max_runs_setting(errors);
         let overrides = errors.collect(Overrides::from_env(self.routes.specs()));
         let body_pace = errors.collect(self.body_pace_setting());
         let instances = errors.collect(
@@ -219,6 +222,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             namespace: namespace?,
             lease: lease?,
             max_handler_duration: max_handler_duration?,
+            max_runs: max_runs?,
             overrides: overrides?,
             instances: instances?,
             body_pace: body_pace?,
@@ -263,6 +267,28 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
                 MIN_LEASE,
             ),
         }
+    }
+
+    fn max_runs_setting(&self, errors: &mut StartErrors) -> Option<MaxRuns> {
+        let process = errors.collect(match self.max_runs {
+            Some(0) => Err(StartError::new("Api::max_runs(0): expected at least 1")),
+            Some(runs) => Ok(runs),
+            None => settings::number("APLOMB_MAX_RUNS", Self::DEFAULT_MAX_RUNS),
+        });
+        let per_caller = errors.collect(match self.max_runs_per_caller {
+            Some(0) => Err(StartError::new(
+                "Api::max_runs_per_caller(0): expected at least 1",
+            )),
+            Some(runs) => Ok(runs),
+            None => settings::number(
+                "APLOMB_MAX_RUNS_PER_CALLER",
+                Self::DEFAULT_MAX_RUNS_PER_CALLER,
+            ),
+        });
+        Some(MaxRuns {
+            process: process?,
+            per_caller: per_caller?,
+        })
     }
 
     fn body_pace_setting(&self) -> Result<BodyPace, StartError> {
@@ -331,6 +357,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
                 records: Arc::clone(&settings.facets.records),
                 lease: settings.lease,
                 lease_renewer: errors.collect(self.lease_renewer(settings)).flatten(),
+                bounds: Arc::new(RunBounds::new(settings.max_runs, settings.proxies.clone())),
                 tracker: self.tracker.clone(),
             }),
         }

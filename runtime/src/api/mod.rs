@@ -43,6 +43,8 @@ use crate::store::Store;
 /// | `APLOMB_ENCRYPTION_KEYS` | keys that encrypt stored responses: `<id>:<base64 of 32 bytes>[,…]`; see [`encryption_keys`](Self::encryption_keys) | responses are stored unencrypted |
 /// | `APLOMB_LEASE` | the time that a crashed process blocks an idempotency key, at least 300 ms | `30s` |
 /// | `APLOMB_MAX_HANDLER_DURATION` | the time after which a hung handler counts as crashed, at least 300 ms | `15min` |
+/// | `APLOMB_MAX_RUNS` | the most [runs](Self::max_runs) of handlers under idempotency keys at the same time | `1000` |
+/// | `APLOMB_MAX_RUNS_PER_CALLER` | the most of these runs of [one caller](Self::max_runs_per_caller) | `100` |
 /// | `APLOMB_BODY_TIMEOUT` | the longest silence of a client that sends a body, at least 100 ms | `5s` |
 /// | `APLOMB_BODY_MIN_RATE` | the fewest bytes per second of a body, on average after its first ten seconds | `512` |
 /// | `APLOMB_INSTANCES` | the number of instances that share the limits, needed [while the store is down](crate::policies::rate_limit#while-the-store-is-slow-or-down) | `1` |
@@ -64,6 +66,8 @@ pub struct Api<S> {
     body_limit: u64,
     lease: Option<Duration>,
     max_handler_duration: Option<Duration>,
+    max_runs: Option<u32>,
+    max_runs_per_caller: Option<u32>,
     instances: Option<u32>,
     body_timeout: Option<Duration>,
     body_min_rate: Option<u32>,
@@ -84,6 +88,13 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
 
     /// The default time after which a hung handler counts as crashed.
     pub const DEFAULT_MAX_HANDLER_DURATION: Duration = Duration::from_mins(15);
+
+    /// The default number of simultaneous runs under idempotency keys.
+    pub const DEFAULT_MAX_RUNS: u32 = 1_000;
+
+    /// The default number of simultaneous runs of one caller under idempotency keys. A caller that
+    /// sends 200 requests per second, to handlers that take half a second, has 100 runs.
+    pub const DEFAULT_MAX_RUNS_PER_CALLER: u32 = 100;
 
     /// The largest request body, in bytes, of endpoints that declare no limit: 1 MiB.
     pub const DEFAULT_BODY_LIMIT: u64 = 1 << 20;
@@ -117,6 +128,8 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             body_limit: Self::DEFAULT_BODY_LIMIT,
             lease: None,
             max_handler_duration: None,
+            max_runs: None,
+            max_runs_per_caller: None,
             instances: None,
             body_timeout: None,
             body_min_rate: None,
@@ -238,6 +251,27 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     #[must_use]
     pub fn max_handler_duration(mut self, max_handler_duration: Duration) -> Self {
         self.max_handler_duration = Some(max_handler_duration);
+        self
+    }
+
+    /// Sets the most runs under idempotency keys that the process has at the same time, instead of
+    /// `APLOMB_MAX_RUNS`; at least 1.
+    ///
+    /// A run counts until its handler has ended and its record is settled, even if its client has
+    /// disconnected. Beyond the bound, a request with a key gets 503 `OVERLOADED`, and its handler
+    /// does not run.
+    #[must_use]
+    pub fn max_runs(mut self, runs: u32) -> Self {
+        self.max_runs = Some(runs);
+        self
+    }
+
+    /// Sets the most runs under idempotency keys that one caller has at the same time, instead of
+    /// `APLOMB_MAX_RUNS_PER_CALLER`; at least 1. Requests without a caller are counted by their
+    /// client address. An IPv6 address is counted by its /64 network.
+    #[must_use]
+    pub fn max_runs_per_caller(mut self, runs: u32) -> Self {
+        self.max_runs_per_caller = Some(runs);
         self
     }
 

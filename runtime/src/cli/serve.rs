@@ -42,6 +42,8 @@ Environment variables (durations: 300ms, 30s, 15min, 24h):
   APLOMB_ENCRYPTION_KEYS       keys that encrypt stored responses: <id>:<base64 of 32 bytes>[,…]
   APLOMB_LEASE                 how long a crashed process blocks an idempotency key [default: 30s]
   APLOMB_MAX_HANDLER_DURATION  after this time a hung handler counts as crashed [default: 15min]
+  APLOMB_MAX_RUNS              most runs under idempotency keys at the same time [default: 1000]
+  APLOMB_MAX_RUNS_PER_CALLER   most of these runs of one caller [default: 100]
   APLOMB_BODY_TIMEOUT          longest silence of a client that sends a body [default: 5s]
   APLOMB_BODY_MIN_RATE         fewest bytes per second of a body [default: 512]
   APLOMB_INSTANCES             number of instances that share the limits [default: 1]

@@ -71,23 +71,29 @@ impl Admission {
             }
             return Ok(None);
         };
-        let mut acquired = None;
+        let caller = state.info.caller.as_ref();
+        let (mut permit, mut acquired) = (None, None);
         if request.has_body() {
             // Takes the tokens before the body is read: a client over its limits must not make the
             // service read a large body. The body stage has already read a small body.
+            //
+            // Tokens cannot be given back to a store. So the permit is taken before the tokens, and
+            // a request that has taken tokens is not refused for want of a permit. The upload then
+            // holds the permit, but only until the response deadline, and only for a request within
+            // its limits.
             if let Some(limits) = &limits {
+                permit = Some(runs.bounds().acquire(caller, request.head())?);
                 acquired = Some(limits.acquire(&state.info).await?);
             }
             request
                 .read(self.body_limit, self.body_pace, &state.body)
                 .await?;
         }
-        let run = runs.pending(
-            key,
-            state.info.caller.as_ref(),
-            request.head(),
-            &request.bytes(),
-        );
+        let permit = match permit {
+            Some(permit) => permit,
+            None => runs.bounds().acquire(caller, request.head())?,
+        };
+        let run = runs.pending(key, caller, request.head(), &request.bytes(), permit);
         Ok(Some(KeyedAdmission {
             run,
             limits,

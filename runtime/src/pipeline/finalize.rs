@@ -5,7 +5,7 @@ use http::StatusCode;
 use http::header::WWW_AUTHENTICATE;
 
 use super::mount::MountedEndpoint;
-use crate::problem::{Problem, ProblemContext, Retry, take_problem};
+use crate::problem::{Problem, ProblemContext, Retry, registry, take_problem};
 use crate::request::{EndpointResponse, RequestInfo, RequestState, X_REQUEST_ID};
 
 /// Completes a response before it is sent.
@@ -72,7 +72,9 @@ pub(super) fn write_problem(
             type_base,
         }),
     );
-    if problem.status().is_server_error() {
+    // The policy that refuses a request with `OVERLOADED` logs its refusals itself, at most one time
+    // per second. A line for each refused request would add to the load.
+    if problem.status().is_server_error() && problem.code() != registry::OVERLOADED.code {
         let cause = problem.cause().unwrap_or("not given");
         let (endpoint, request_id) = (endpoint.mount.spec.name, info.id.as_str());
         tracing::error!(

@@ -17,7 +17,7 @@ use super::mount::Mount;
 use crate::auth::AuthenticationStage;
 use crate::policies::body_limit::BodyStage;
 use crate::policies::deprecation::DeprecationStage;
-use crate::policies::idempotency::KeyStage;
+use crate::policies::idempotency::{KeyStage, RunBoundsStage};
 use crate::policies::paginate::PageStage;
 use crate::policies::rate_limit::LimitStage;
 use crate::request::Stage;
@@ -45,6 +45,7 @@ const ORDER: &[Constructor] =
         },
         |mount| boxed(KeyStage::new(mount.spec.idempotency)),
         |mount| boxed(LimitStage::new(mount.limits.as_ref())),
+        |mount| boxed(RunBoundsStage::new(mount.runs.as_ref())),
         |mount| {
             boxed(mount.reads_body_early().then(|| {
                 BodyStage::new(mount.body_limit, mount.shared.body_pace, mount.reads_body)

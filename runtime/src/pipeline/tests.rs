@@ -12,7 +12,8 @@ use super::*;
 use crate::auth::{ApiKeys, Authenticator};
 use crate::client::TrustedProxies;
 use crate::policies::idempotency::{
-    EndpointRuns, IdempotencyClient, IdempotencyPolicy, IdempotencySpec, RecordNames,
+    EndpointRuns, IdempotencyClient, IdempotencyPolicy, IdempotencySpec, MaxRuns, RecordNames,
+    RunBounds,
 };
 use crate::policies::paginate::{Cursors, PageLimits, PaginationPolicy};
 use crate::policies::rate_limit::{
@@ -77,10 +78,15 @@ fn limits(spec: &'static EndpointSpec) -> Option<Arc<EndpointLimits>> {
 }
 
 fn runs(endpoint: &EndpointSpec) -> Option<Arc<EndpointRuns>> {
+    let max = MaxRuns {
+        process: 1_000,
+        per_caller: 100,
+    };
     let client = IdempotencyClient {
         records: Arc::new(MemoryRecords::new()),
         lease: Duration::from_secs(30),
         lease_renewer: None,
+        bounds: Arc::new(RunBounds::new(max, TrustedProxies::default())),
         tracker: TaskTracker::new(),
     };
     let names = RecordNames::new("test", endpoint.method.as_str(), endpoint.path);
@@ -128,6 +134,7 @@ fn the_stages_are_in_the_order_of_the_policies() {
         "PageStage",
         "KeyStage",
         "LimitStage",
+        "RunBoundsStage",
         "BodyStage",
     ];
     assert_eq!(stage_names(&endpoint), order);

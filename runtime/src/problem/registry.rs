@@ -166,6 +166,13 @@ pub const AUTHENTICATION_UNAVAILABLE: ProblemSpec = ProblemSpec::new(
 .with_status(503)
 .without_effects()
 .with_retry_after(Duration::from_secs(1));
+/// 503: the service has too many running requests. The handler did not run.
+pub const OVERLOADED: ProblemSpec =
+    ProblemSpec::new(Category::Dependency, "OVERLOADED", "Overloaded")
+        .with_status(503)
+        .with_detail("the service has too many running requests; this request had no effect")
+        .without_effects()
+        .with_retry_after(Duration::from_secs(1));
 /// 503: the service is temporarily unavailable.
 pub const SERVICE_UNAVAILABLE: ProblemSpec = ProblemSpec::new(
     Category::Dependency,
@@ -208,6 +215,7 @@ pub const ALL: &[ProblemSpec] = &[
     DEADLINE_EXCEEDED,
     STORE_UNAVAILABLE,
     AUTHENTICATION_UNAVAILABLE,
+    OVERLOADED,
     SERVICE_UNAVAILABLE,
     INTERNAL,
 ];

@@ -5,6 +5,7 @@ mod encrypted;
 mod events;
 mod keys;
 mod retryable;
+mod run_bounds;
 mod states;
 mod step_keys;
 mod stored;

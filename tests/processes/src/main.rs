@@ -10,6 +10,8 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{self, ExitCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -27,6 +29,8 @@ async fn main() -> ExitCode {
         write_draft,
         place_limited_order,
         print_report,
+        pack_parcel,
+        most_packers,
         list_prices,
         list_numbers,
         catalog,
@@ -47,6 +51,14 @@ async fn main() -> ExitCode {
 struct App {
     runs: PathBuf,
     gates: PathBuf,
+    packers: Arc<Packers>,
+}
+
+/// The number of running handlers that pack a parcel.
+#[derive(Debug, Default)]
+struct Packers {
+    now: AtomicUsize,
+    most: AtomicUsize,
 }
 
 #[derive(Debug, Deserialize)]
@@ -95,6 +107,24 @@ async fn print_report(State(app): State<App>, Json(order): Json<Order>) -> Creat
         thread::sleep(POLL_INTERVAL);
     }
     placed(order)
+}
+
+/// Packs a parcel. This takes a second and 128 KiB.
+#[endpoint(post = "/parcels", version = 1, idempotent)]
+async fn pack_parcel(State(app): State<App>) -> NoContent {
+    let parcel = vec![1_u8; 128 << 10];
+    let now = app.packers.now.fetch_add(1, Ordering::SeqCst) + 1;
+    app.packers.most.fetch_max(now, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    app.packers.now.fetch_sub(1, Ordering::SeqCst);
+    drop(parcel);
+    NoContent
+}
+
+/// Returns the largest number of parcels that were packed at the same time.
+#[endpoint(get = "/packers", version = 1)]
+async fn most_packers(State(app): State<App>) -> Json<usize> {
+    Json(app.packers.most.load(Ordering::SeqCst))
 }
 
 /// Lists prices under a limit per hour.
@@ -155,6 +185,7 @@ impl App {
         Ok(Self {
             runs: env::var("RUNS")?.into(),
             gates: env::var("GATES")?.into(),
+            packers: Arc::default(),
         })
     }
 

@@ -23,6 +23,9 @@
 //!
 //! - The handler always runs to its end. It is not cancelled if the client disconnects or the
 //!   response deadline passes, and graceful shutdown waits for it.
+//! - A run without its client still counts. A caller may have 100 runs at the same time
+//!   (`APLOMB_MAX_RUNS_PER_CALLER`), and the process 1,000 (`APLOMB_MAX_RUNS`). Beyond these bounds
+//!   a request with a key gets 503 `OVERLOADED`.
 //! - A stored error is never retryable. Every retry gets the same stored response, so the problem
 //!   document has `retryable: false` in the first response as well, even if the error declares
 //!   `retryable = true`. Declare `effects = none` on a 4xx error if a retry may succeed and the
@@ -108,6 +111,7 @@ mod key;
 mod lease_renewer;
 mod replay;
 mod run;
+mod run_bounds;
 mod spec;
 mod stage;
 mod step_keys;
@@ -123,8 +127,9 @@ pub(crate) use identity::RecordNames;
 pub(crate) use key::{IDEMPOTENCY_KEY, key_from_headers};
 pub(crate) use lease_renewer::LeaseRenewer;
 pub(crate) use run::{ActiveRun, EndpointRuns, IdempotencyClient, PendingRun};
+pub(crate) use run_bounds::{MaxRuns, RunBounds};
 pub use spec::{IdempotencyPolicy, IdempotencySpec, OnCrash};
-pub(crate) use stage::KeyStage;
+pub(crate) use stage::{KeyStage, RunBoundsStage};
 pub use step_keys::StepKeys;
 pub use store::{
     Begin, BeginOutcome, Complete, CompleteOutcome, Fingerprint, IdempotencyStore,

@@ -19,6 +19,7 @@ use super::encryption::require_decrypted;
 use super::identity::RecordNames;
 use super::lease_renewer::{LeaseGuard, LeaseRenewer};
 use super::replay;
+use super::run_bounds::{RunBounds, RunPermit};
 use super::spec::IdempotencySpec;
 use super::step_keys::RunRecord;
 use super::store::{
@@ -36,6 +37,7 @@ pub(crate) struct IdempotencyClient {
     pub(crate) lease: Duration,
     /// Renews the leases of running requests.
     pub(crate) lease_renewer: Option<LeaseRenewer>,
+    pub(crate) bounds: Arc<RunBounds>,
     /// Tracks the tasks that must end before the process does.
     pub(crate) tracker: TaskTracker,
 }
@@ -49,6 +51,11 @@ pub(crate) struct EndpointRuns {
 }
 
 impl EndpointRuns {
+    /// Returns the bounds of the runs.
+    pub(crate) fn bounds(&self) -> &Arc<RunBounds> {
+        &self.client.bounds
+    }
+
     /// Creates the run of a request with a key. Does not call the store.
     pub(crate) fn pending(
         self: &Arc<Self>,
@@ -56,6 +63,7 @@ impl EndpointRuns {
         caller: Option<&Caller>,
         head: &Parts,
         body: &Bytes,
+        permit: RunPermit,
     ) -> PendingRun {
         let IdempotencySpec {
             headers,
@@ -70,6 +78,7 @@ impl EndpointRuns {
         PendingRun(RunContext {
             endpoint: Arc::clone(self),
             begin,
+            _permit: permit,
         })
     }
 }
@@ -169,6 +178,9 @@ impl ActiveRun {
 struct RunContext {
     endpoint: Arc<EndpointRuns>,
     begin: Begin,
+    /// Counts the run until its record is settled. Tasks that repeat a settlement own it as well,
+    /// so the store never gets more calls for vanished clients than there are permits.
+    _permit: RunPermit,
 }
 
 /// The call that settles a record.

@@ -3,6 +3,8 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 use super::key;
+use super::run::EndpointRuns;
+use super::run_bounds::RunBounds;
 use super::spec::{IdempotencyPolicy, IdempotencySpec};
 use crate::problem::Problem;
 use crate::request::{Caller, IncomingRequest, RequestInfo, RequestState, Stage, StageResult};
@@ -50,5 +52,33 @@ impl Stage for KeyStage {
             }
             Err(problem) => StageResult::Ready(Err(problem)),
         }
+    }
+}
+
+/// A stage that refuses a request with a key if its run would exceed a bound of runs.
+///
+/// The stage takes no permit: the request may still wait for its body, and a client that sends
+/// slowly must not use up the permits. The permit is taken at admission.
+#[derive(Debug)]
+pub(crate) struct RunBoundsStage(Arc<RunBounds>);
+
+impl RunBoundsStage {
+    /// Creates the stage. Returns `None` if the endpoint has no runs.
+    pub(crate) fn new(runs: Option<&Arc<EndpointRuns>>) -> Option<Self> {
+        runs.map(|runs| Self(Arc::clone(runs.bounds())))
+    }
+}
+
+impl Stage for RunBoundsStage {
+    fn enter<'a>(
+        &'a self,
+        state: &'a mut RequestState,
+        request: &'a mut IncomingRequest,
+    ) -> StageResult<'a> {
+        let RequestInfo { caller, key, .. } = &state.info;
+        if key.is_none() {
+            return StageResult::PASS;
+        }
+        StageResult::Ready(self.0.check(caller.as_ref(), request.head()))
     }
 }

@@ -120,6 +120,18 @@ impl Instance {
         self.process.wait()
     }
 
+    /// Returns a number from `/proc/<pid>/status` in KiB: `VmRSS`, the memory in use, or `VmHWM`,
+    /// the most memory so far.
+    pub(crate) fn memory(&self, field: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.process.id());
+        let status = fs::read_to_string(path).expect("the status of a running process");
+        let number = status.lines().find_map(|line| {
+            let number = line.strip_prefix(field)?.strip_prefix(':')?;
+            number.trim().strip_suffix(" kB")?.parse().ok()
+        });
+        number.expect("a number of kB")
+    }
+
     /// Returns the log output up to now.
     pub(crate) fn log(&self) -> String {
         self.process.stderr()

@@ -6,6 +6,7 @@ mod concurrent;
 mod connections;
 mod deployment;
 mod encrypted;
+mod hangups;
 mod instance;
 mod killed;
 mod limits;
