@@ -1,9 +1,8 @@
 //! The table of records behind the store's lock. The result of an operation depends only on the
 //! table and on its arguments, which include the current time.
 
-use core::cmp::Reverse;
 use core::time::Duration;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use super::records::Bounds;
 use crate::clock::Timestamp;
@@ -22,8 +21,10 @@ pub(super) struct Table {
     /// The abort markers of tokens, with the time at which each marker ends. A fixed hash is safe
     /// for them, because the server generates the tokens.
     markers: UniformMap<Token, Timestamp>,
-    /// The times at which a record or a marker is checked for expiry, the earliest first.
-    checks: BinaryHeap<Reverse<(Timestamp, Expiring)>>,
+    /// One entry for each record and each marker, the earliest time first. At this time, the record
+    /// or the marker is checked for expiry. An entry is removed together with its record or marker,
+    /// so the bound on records and markers also bounds the entries.
+    checks: BTreeSet<(Timestamp, Expiring)>,
     /// The estimated size of all records.
     bytes: usize,
 }
@@ -32,26 +33,33 @@ pub(super) struct Table {
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Expiring {
     Record(RecordKey),
-    /// The bits of the token.
-    Marker(u128),
+    /// The bytes of the token. A `u128` would align the entry to 16 bytes, which takes more memory.
+    Marker([u8; 16]),
+}
+
+impl Expiring {
+    fn marker(token: Token) -> Self {
+        Self::Marker(token.as_u128().to_ne_bytes())
+    }
 }
 
 struct Record {
     fingerprint: Fingerprint,
     token: Token,
     state: State,
-    /// The time of the record's newest entry in `checks`. Older entries of the same key have no
-    /// effect.
+    /// The time of the record's entry in `checks`. It is earlier than the expiry if the lease was
+    /// renewed, because a renewal does not move the entry.
     check_at: Timestamp,
 }
 
 impl Record {
     fn new(fingerprint: Fingerprint, token: Token, state: State) -> Self {
+        let check_at = state.expiry();
         Self {
             fingerprint,
             token,
             state,
-            check_at: Timestamp::default(),
+            check_at,
         }
     }
 }
@@ -196,13 +204,8 @@ impl Table {
         if self.records.get(&lease.key).is_some_and(is_open) {
             self.remove(lease.key);
         }
-        // If the token already has a marker, the marker keeps its entry in `checks`. When that
-        // entry is due, `remove_marker` replaces it with an entry that has the new time.
-        if marker_until > now && self.markers.insert(lease.token, marker_until).is_none() {
-            self.checks.push(Reverse((
-                marker_until,
-                Expiring::Marker(lease.token.as_u128()),
-            )));
+        if marker_until > now {
+            self.put_marker(lease.token, marker_until);
         }
     }
 
@@ -276,40 +279,48 @@ impl Table {
 
     fn remove(&mut self, key: RecordKey) {
         if let Some(record) = self.records.remove(&key) {
-            self.bytes -= record.size();
+            self.forget(key, &record);
         }
     }
 
-    fn put(&mut self, key: RecordKey, mut record: Record) {
-        record.check_at = record.next_check(Timestamp::default());
-        self.checks
-            .push(Reverse((record.check_at, Expiring::Record(key))));
+    fn put(&mut self, key: RecordKey, record: Record) {
         self.bytes += record.size();
+        let check_at = record.check_at;
         if let Some(old) = self.records.insert(key, record) {
-            self.bytes -= old.size();
+            self.forget(key, &old);
         }
+        self.checks.insert((check_at, Expiring::Record(key)));
+    }
+
+    /// Removes the data that the table has about a removed or replaced record.
+    fn forget(&mut self, key: RecordKey, record: &Record) {
+        self.bytes -= record.size();
+        self.checks
+            .remove(&(record.check_at, Expiring::Record(key)));
+    }
+
+    fn put_marker(&mut self, token: Token, until: Timestamp) {
+        if let Some(old) = self.markers.insert(token, until) {
+            self.checks.remove(&(old, Expiring::marker(token)));
+        }
+        self.checks.insert((until, Expiring::marker(token)));
     }
 
     /// Removes up to [`MAX_REMOVED`] expired entries. Returns `true` if more entries may be due.
     ///
-    /// A call removes more entries than it adds, so the table does not grow without limit. A call
-    /// removes only a limited number of entries, so that no request waits while a million entries
-    /// are removed.
+    /// A call removes more entries than a `begin` adds, so expired records do not accumulate. A
+    /// call removes only a limited number of entries, so that no request waits while a million
+    /// entries are removed.
     fn remove_expired(&mut self, now: Timestamp) -> bool {
         for _ in 0..MAX_REMOVED {
-            if self
-                .checks
-                .peek()
-                .is_none_or(|Reverse((end, _))| *end > now)
-            {
+            if self.checks.first().is_none_or(|(at, _)| *at > now) {
                 return false;
             }
-            match self.checks.pop() {
-                Some(Reverse((end, Expiring::Record(key)))) => {
-                    self.remove_if_expired(key, end, now);
-                }
-                Some(Reverse((_, Expiring::Marker(token)))) => {
-                    self.remove_marker(Token::from_u128(token), now);
+            match self.checks.pop_first() {
+                Some((_, Expiring::Record(key))) => self.remove_if_expired(key, now),
+                Some((_, Expiring::Marker(token))) => {
+                    let token = Token::from_u128(u128::from_ne_bytes(token));
+                    self.markers.remove(&token);
                 }
                 None => return false,
             }
@@ -317,35 +328,17 @@ impl Table {
         true
     }
 
-    fn remove_marker(&mut self, token: Token, now: Timestamp) {
-        match self.markers.get(&token) {
-            Some(until) if *until > now => {
-                self.checks
-                    .push(Reverse((*until, Expiring::Marker(token.as_u128()))));
-            }
-            _ => {
-                self.markers.remove(&token);
-            }
-        }
-    }
-
-    fn remove_if_expired(&mut self, key: RecordKey, end: Timestamp, now: Timestamp) {
-        // Only the record's newest entry in `checks` counts. The other entries belong to earlier
-        // states of the record.
-        let Some(record) = self
-            .records
-            .get_mut(&key)
-            .filter(|record| record.check_at == end)
-        else {
+    /// Removes a record whose entry in `checks` was due, or adds an entry for its new expiry. The
+    /// expiry is new if the lease was renewed.
+    fn remove_if_expired(&mut self, key: RecordKey, now: Timestamp) {
+        let Some(record) = self.records.get_mut(&key) else {
             return;
         };
-        let next_check = record.next_check(now);
         if record.is_expired(now) {
             self.remove(key);
         } else {
-            record.check_at = next_check;
-            self.checks
-                .push(Reverse((next_check, Expiring::Record(key))));
+            record.check_at = record.state.expiry();
+            self.checks.insert((record.check_at, Expiring::Record(key)));
         }
     }
 }
@@ -353,33 +346,24 @@ impl Table {
 /// The maximum number of expired entries that one call removes.
 const MAX_REMOVED: usize = 64;
 
-/// The estimated size of a record without its response in bytes: the record and its entries in the
-/// map and the heap.
+/// The estimated size of a record without its response in bytes: the record, and its entries in the
+/// map and the ordered set. Measured: 245 bytes, and 390 bytes directly after the map has grown.
 const OVERHEAD: usize = 512;
 
-impl Record {
+impl State {
     /// Returns the time at which the record becomes ABSENT. A RUNNING record first lapses, and then
     /// stays UNKNOWN for its time to live.
     fn expiry(&self) -> Timestamp {
-        match &self.state {
-            State::Running { until, ttl, .. } => until.after(*ttl),
-            State::Done { until, .. } | State::Unknown { until } => *until,
+        match self {
+            Self::Running { until, ttl, .. } => until.after(*ttl),
+            Self::Done { until, .. } | Self::Unknown { until } => *until,
         }
     }
+}
 
-    /// Returns the time of the next check for expiry.
-    ///
-    /// A RUNNING record is checked when its lease ends. Otherwise the heap entry of an aborted
-    /// record would stay for a whole time to live.
-    fn next_check(&self, now: Timestamp) -> Timestamp {
-        match &self.state {
-            State::Running { until, .. } if now < *until => *until,
-            _ => self.expiry(),
-        }
-    }
-
+impl Record {
     fn is_expired(&self, now: Timestamp) -> bool {
-        self.expiry() <= now
+        self.state.expiry() <= now
     }
 
     /// Returns the outcome of a `begin` with the same fingerprint and another token; `None` if the
@@ -462,6 +446,114 @@ mod tests {
         assert!(fixed >= 500, "the keys collide under a known hash: {fixed}");
         let random = comparisons(Table::default().records.hasher().clone(), &keys);
         assert!(random <= 2, "{random}");
+    }
+
+    /// Checks that each record and each marker has exactly one entry, and that the sums are right.
+    fn assert_consistent(table: &Table) {
+        let records = table
+            .records
+            .iter()
+            .map(|(key, record)| (record.check_at, Expiring::Record(*key)));
+        let markers = table
+            .markers
+            .iter()
+            .map(|(token, until)| (*until, Expiring::marker(*token)));
+        let expected: BTreeSet<_> = records.chain(markers).collect();
+        assert_eq!(expected.len(), table.records.len() + table.markers.len());
+        assert!(table.checks == expected, "an entry is missing or left over");
+        let bytes: usize = table.records.values().map(Record::size).sum();
+        assert_eq!(table.bytes, bytes);
+    }
+
+    const LEASE: Duration = Duration::from_secs(30);
+    const TTL: Duration = Duration::from_hours(24);
+    const BOUNDS: Bounds = Bounds {
+        records: 1_000,
+        bytes: 1 << 20,
+    };
+
+    fn begin_of(key: u8, token: u128, on_crash: OnCrash) -> Begin {
+        let (key, fingerprint) = (
+            RecordKey::new([key; 16], [key; 16]),
+            Fingerprint::new(1, [0; 32]),
+        );
+        let token = Token::from_u128(token);
+        Begin::new(key, fingerprint, token, LEASE, on_crash, TTL)
+    }
+
+    fn stored(body: &'static str) -> StoredResponse {
+        let (head, ()) = http::Response::new(()).into_parts();
+        StoredResponse::new(&head, Some(bytes::Bytes::from_static(body.as_bytes())))
+    }
+
+    /// One call of the table. `run` selects the key and the token.
+    /// Makes one call. `run` selects the key and the token.
+    fn apply(table: &mut Table, call: u8, run: u8, now: Timestamp) {
+        let on_crash = if run % 2 == 0 {
+            OnCrash::Rerun
+        } else {
+            OnCrash::Unknown
+        };
+        let begin = begin_of(run % 3, u128::from(run % 8), on_crash);
+        let lease = begin.lease();
+        match call {
+            0 | 1 => drop(table.begin(&begin, BOUNDS, now)),
+            2 => drop(table.renew(lease, now.after(LEASE), now)),
+            3 | 4 => {
+                let outcome = if call == 3 {
+                    Outcome::Response(stored("tea"))
+                } else {
+                    Outcome::Unknown
+                };
+                let complete = Complete::new(lease, begin.fingerprint, outcome, TTL);
+                table.complete(&complete, now);
+            }
+            5 => table.abort(lease, now, now),
+            6 => table.abort(lease, now.after(LEASE), now),
+            7 => drop(table.mark_unknown(lease, TTL, now)),
+            8 => drop(table.resolve(lease.key, None, TTL, now)),
+            _ => drop(table.resolve(lease.key, Some(stored("salt")), TTL, now)),
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn each_record_and_each_marker_has_exactly_one_entry(
+            steps in proptest::collection::vec((0..10_u8, 0..24_u8, 0..4_u32), 1..200),
+        ) {
+            let (mut table, mut now) = (Table::default(), Timestamp::from_micros(1));
+            for (call, run, pause) in steps {
+                apply(&mut table, call, run, now);
+                assert_consistent(&table);
+                // Most pauses are within a lease. The longest passes a lease and a time to live.
+                now = now.after(match pause {
+                    0 => Duration::ZERO,
+                    1 => LEASE / 2,
+                    2 => LEASE,
+                    _ => TTL,
+                });
+            }
+            let later = now.after(TTL * 3);
+            while table.remove_expired(later) {}
+            assert_consistent(&table);
+            assert_eq!((table.len(), table.checks.len(), table.bytes), (0, 0, 0));
+        }
+    }
+
+    #[test]
+    fn records_that_are_removed_leave_no_entries() {
+        let (mut table, now) = (Table::default(), Timestamp::from_micros(1));
+        for token in 0..10_000 {
+            let begin = begin_of(1, token, OnCrash::Unknown);
+            assert_eq!(table.begin(&begin, BOUNDS, now), Ok(BeginOutcome::Started));
+            if token % 2 == 0 {
+                table.abort(begin.lease(), now, now);
+            } else {
+                assert!(table.mark_unknown(begin.lease(), TTL, now));
+                assert!(table.resolve(begin.key, None, TTL, now));
+            }
+            assert_eq!((table.len(), table.checks.len(), table.bytes), (0, 0, 0));
+        }
     }
 
     #[test]
