@@ -3,18 +3,18 @@
 
 use std::sync::Arc;
 
-use super::mount::Mount;
+use super::mount::{Mount, Shared};
 use crate::policies::idempotency::{ActiveRun, BeginOutcome, EndpointRuns, PendingRun};
 use crate::policies::rate_limit::{LimitResponseWriter, QueueDelay};
 use crate::problem::Problem;
-use crate::request::{BodyPace, EndpointResponse, IncomingRequest, RequestInfo, RequestState};
+use crate::request::{EndpointResponse, IncomingRequest, RequestInfo, RequestState};
 use crate::store::{Admission as StoreAdmission, AdmissionStore, StoreError};
 
 /// The admission to one mounted endpoint.
 #[derive(Debug)]
 pub(super) struct Admission {
     body_limit: u64,
-    body_pace: BodyPace,
+    shared: Arc<Shared>,
     runs: Option<Arc<EndpointRuns>>,
     /// A store that checks the limits and begins the record in one call. `None` if the endpoint has
     /// only limits or only keys, or if no store can do both.
@@ -37,7 +37,7 @@ impl Admission {
             .filter(|_| limits.is_some() && runs.is_some());
         mount.uses_store().then(|| Self {
             body_limit: *body_limit,
-            body_pace: shared.body_pace,
+            shared: Arc::clone(shared),
             runs: runs.clone(),
             store,
         })
@@ -79,12 +79,17 @@ impl Admission {
                 acquired = Some(limits.acquire(&state.info).await?);
             }
             request
-                .read(self.body_limit, self.body_pace, &state.body)
+                .read(self.body_limit, self.shared.body_pace, &state.body)
                 .await?;
         }
+        let address = || {
+            let peer = request.peer()?;
+            Some(self.shared.proxies.client(peer, &request.head().headers))
+        };
         let run = runs.pending(
             key,
             state.info.caller.as_ref(),
+            address,
             request.head(),
             &request.bytes(),
         );

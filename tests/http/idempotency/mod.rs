@@ -4,6 +4,7 @@
 mod encrypted;
 mod events;
 mod keys;
+mod quota;
 mod retryable;
 mod states;
 mod step_keys;

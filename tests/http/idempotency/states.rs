@@ -466,7 +466,14 @@ async fn a22_a_full_store_rejects_new_keys_with_retry_after() {
         order(&service.client, "k", VALID_ORDER).send().await.status,
         201
     );
-    let rejected = order(&service.client, "l", VALID_ORDER).send().await;
+    let rejected = service
+        .client
+        .post("/v1/orders")
+        .bearer(BOB)
+        .idempotency_key("l")
+        .json(VALID_ORDER)
+        .send()
+        .await;
     rejected.problem(503, "STORE_UNAVAILABLE");
     assert_eq!(rejected.header_number("retry-after"), 60);
     assert!(

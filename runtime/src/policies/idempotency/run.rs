@@ -4,6 +4,7 @@
 //! which does.
 
 use core::time::Duration;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::{Body, HttpBody};
@@ -22,9 +23,10 @@ use super::replay;
 use super::spec::IdempotencySpec;
 use super::step_keys::RunRecord;
 use super::store::{
-    Begin, BeginOutcome, Complete, CompleteOutcome, IdempotencyStore, Outcome, Token,
+    Begin, BeginOutcome, Complete, CompleteOutcome, IdempotencyStore, Outcome, RecordHolder, Token,
 };
 use super::stored_response::StoredResponse;
+use crate::client::rate_limit_prefix;
 use crate::facet::StoreError;
 use crate::problem::{Problem, registry};
 use crate::request::{Caller, EndpointResponse, read};
@@ -49,11 +51,13 @@ pub(crate) struct EndpointRuns {
 }
 
 impl EndpointRuns {
-    /// Creates the run of a request with a key. Does not call the store.
+    /// Creates the run of a request with a key. Does not call the store. The record of a request
+    /// without a caller counts towards the client address.
     pub(crate) fn pending(
         self: &Arc<Self>,
         key: &str,
         caller: Option<&Caller>,
+        address: impl FnOnce() -> Option<IpAddr>,
         head: &Parts,
         body: &Bytes,
     ) -> PendingRun {
@@ -66,12 +70,22 @@ impl EndpointRuns {
         let (record, fingerprint_key) = self.names.record(caller, key);
         let fingerprint = fingerprint_key.fingerprint(head, headers, body);
         let lease = self.client.lease;
-        let begin = Begin::new(record, fingerprint, Token::random(), lease, on_crash, ttl);
+        let mut begin = Begin::new(record, fingerprint, Token::random(), lease, on_crash, ttl);
+        if caller.is_none() {
+            begin = begin.with_holder(anonymous_holder(address()));
+        }
         PendingRun(RunContext {
             endpoint: Arc::clone(self),
             begin,
         })
     }
+}
+
+/// Returns the holder of the records of requests without a caller.
+fn anonymous_holder(address: Option<IpAddr>) -> RecordHolder {
+    address.map_or(RecordHolder::Unknown, |address| {
+        RecordHolder::Address(rate_limit_prefix(address))
+    })
 }
 
 /// A run that does not hold its record yet.
