@@ -42,8 +42,8 @@ pub struct Ledger {
     checked_at: Arc<Mutex<Option<Instant>>>,
 }
 
-/// The time for which the result of a successful check is used again. Anybody can send requests for
-/// the health of the service, and each check writes to the disk.
+/// The time for which the result of a successful check is used again. The health endpoint is public,
+/// and each check writes to the disk.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Ledger {

@@ -52,8 +52,8 @@ impl Shares {
 /// Returns `true` if a holder that uses `held` gets no new records.
 ///
 /// This is the case if more than three quarters of a limit are used, and the holder uses more than
-/// a tenth of the same limit. So at most nine holders can fill the last quarter together. Below
-/// three quarters, a holder that is alone can use more than a tenth.
+/// a tenth of the same limit. So one holder cannot use the last quarter. Below three quarters, a
+/// holder can use any part of the store.
 pub(super) fn exceeds_quota(held: Usage, used: Usage, bounds: Usage) -> bool {
     let exceeds = |held: usize, used: usize, bound: usize| {
         used.saturating_mul(4) > bound.saturating_mul(3) && held.saturating_mul(10) > bound

@@ -217,7 +217,8 @@ impl Table {
             },
             Outcome::Unknown => State::Unknown { until },
         };
-        // If the record was lost, its caller is the best known holder.
+        // If the record was removed, its holder is unknown, and the new record counts towards its
+        // caller.
         let holder = self
             .records
             .get(&lease.key)
@@ -547,7 +548,7 @@ mod tests {
     /// One call of the table. `run` selects the key and the token.
     /// Makes one call. `run` selects the key and the token.
     fn apply(table: &mut Table, call: u8, run: u8, now: Timestamp) {
-        let on_crash = if run % 2 == 0 {
+        let on_crash = if run.is_multiple_of(2) {
             OnCrash::Rerun
         } else {
             OnCrash::Unknown
@@ -605,7 +606,7 @@ mod tests {
         for token in 0..10_000 {
             let begin = begin_of(1, token, OnCrash::Unknown);
             assert_eq!(table.begin(&begin, BOUNDS, now), Ok(BeginOutcome::Started));
-            if token % 2 == 0 {
+            if token.is_multiple_of(2) {
                 table.abort(begin.lease(), now, now);
             } else {
                 assert!(table.mark_unknown(begin.lease(), TTL, now));
@@ -733,13 +734,13 @@ mod tests {
     }
 
     #[test]
-    fn a27_a_refused_holder_learns_when_the_next_record_expires() {
+    fn a27_retry_after_is_the_time_until_the_next_record_can_expire() {
         let (mut table, start) = (Table::default(), Timestamp::from_micros(1));
         let holder = RecordHolder::Caller([1; 16]);
         let (refused, found) = fill(&mut table, &mut (0..), holder, start);
         let retry_after = LEASE + TTL;
         assert_eq!(found, Ok(BeginOutcome::QuotaExceeded { retry_after }));
-        let almost = start.after(retry_after - Duration::from_millis(1));
+        let almost = start.after(LEASE).after(TTL.mul_f64(0.999_999_999));
         assert_eq!(
             table.begin(&refused, BOUNDS, almost),
             Ok(BeginOutcome::QuotaExceeded {

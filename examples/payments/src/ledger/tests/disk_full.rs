@@ -1,5 +1,5 @@
-//! A full disk. The maximum number of pages of the file stands for the size of the disk: `SQLite`
-//! returns `SQLITE_FULL` in both cases.
+//! Tests of a full disk. They limit the number of pages of the file, because `SQLite` then returns
+//! `SQLITE_FULL`, as on a full disk.
 
 use aplomb::prelude::*;
 use aplomb::testing::{ClientRequest, ClientResponse, TestServer};
@@ -90,7 +90,7 @@ async fn health(server: &TestServer) -> ClientResponse {
 }
 
 #[tokio::test]
-async fn a_key_that_met_a_full_disk_is_free_and_the_health_check_fails() {
+async fn on_a_full_disk_keys_stay_free_and_the_health_check_fails() {
     let test = TestLedger::new().await;
     let server = serve(&test).await;
     fill_disk(&test.ledger).await;
