@@ -341,8 +341,8 @@ pub struct Begin {
     pub on_crash: OnCrash,
     /// The time for which the record stays UNKNOWN after its lease has lapsed.
     pub ttl: Duration,
-    /// The client whose share of the store the record counts towards. A store that does not bound shares
-    /// ignores this field.
+    /// The client whose share of the store the record counts towards. A store that does not bound
+    /// shares ignores this field.
     pub holder: RecordHolder,
 }
 
