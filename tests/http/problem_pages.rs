@@ -1,11 +1,13 @@
 //! The examples on the problem pages equal the documents that a client gets.
 
 use std::path::Path as FilePath;
+use std::sync::Arc;
 
 use aplomb::Id;
 use aplomb::prelude::*;
 use aplomb::routes;
-use aplomb::testing::{ClientRequest, ClientResponse};
+use aplomb::store::{MemoryLimits, MemoryRecords, Store};
+use aplomb::testing::{ClientRequest, ClientResponse, TestClock};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
@@ -219,6 +221,19 @@ async fn f03_clients_get_the_example_of_an_overloaded_service() {
         assert_matches_page(&post("b").await, "OVERLOADED");
         service.app.release();
     });
+}
+
+#[tokio::test]
+async fn f03_clients_get_the_example_of_an_exceeded_quota() {
+    let records = MemoryRecords::with_bounds(1, 1 << 20, Arc::new(TestClock::new()));
+    let store = Store::new(Arc::new(MemoryLimits::new()), Arc::new(records));
+    let service = TestService::start_with(routes![pay], |api| api.store(store)).await;
+    let post = |key: &str| {
+        let request = service.client.post("/payments").bearer(ALICE);
+        request.idempotency_key(key).json(r#"{"amount":7}"#).send()
+    };
+    assert_eq!(post("first").await.status, 200);
+    assert_matches_page(&post("second").await, "IDEMPOTENCY_QUOTA_EXCEEDED");
 }
 
 #[tokio::test]

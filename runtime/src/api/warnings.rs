@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn idempotent_endpoints_without_a_limit_are_named_in_one_warning() {
+    fn a27_idempotent_endpoints_without_a_limit_are_named_in_one_warning() {
         let plain = EndpointSpec::new(Method::Post, "/x", "x").with_location("m", "src/x.rs", 7);
         let keyed = plain.with_idempotency(IdempotencyPolicy::Idempotent(IdempotencySpec::new()));
         let limited = keyed.with_rate_limits(const { &[LIMIT] });

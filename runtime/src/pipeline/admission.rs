@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::mount::Mount;
 use crate::policies::idempotency::{ActiveRun, BeginOutcome, EndpointRuns, PendingRun};
 use crate::policies::rate_limit::{LimitResponseWriter, QueueDelay};
@@ -117,12 +119,13 @@ impl KeyedAdmission {
     /// Takes the tokens, begins the record, and then waits for the queue delay. If a limit refuses
     /// the request, no record begins.
     pub(super) async fn begin(self, info: &RequestInfo) -> Result<ActiveRun, EndpointResponse> {
+        let asked_at = Instant::now();
         let (delay, begun) = self
             .acquire(info)
             .await
             .map_err(EndpointResponse::refused)?;
         let run = match begun {
-            Some(begun) => self.run.activate(begun),
+            Some(begun) => self.run.activate(begun, asked_at),
             None => self.run.begin().await,
         };
         // Waits only after the record has begun: a retry during the wait gets a 409 immediately.
@@ -144,8 +147,11 @@ impl KeyedAdmission {
         let requests = limits.requests(info);
         let can_join = |store: &&Arc<dyn AdmissionStore>| {
             // Prefetched tokens are taken without a call to the store. The record then needs a
-            // separate call.
-            limits.limits().prefetch().is_none() && store.joins(&requests, self.run.request())
+            // separate call. If a run of the record is alive in this process, the request only
+            // takes its tokens, and `PendingRun::begin` refuses it.
+            limits.limits().prefetch().is_none()
+                && !self.run.is_alive_here()
+                && store.joins(&requests, self.run.request())
         };
         let Some(store) = self.store.as_ref().filter(can_join) else {
             return Ok((limits.acquire(info).await?, None));

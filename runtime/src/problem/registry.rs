@@ -53,6 +53,14 @@ pub const IDEMPOTENCY_RESPONSE_NOT_RETAINED: ProblemSpec = ProblemSpec::new(
     "Response not retained",
 )
 .with_status(410);
+/// 429: the caller has too many idempotency keys in a store that is almost full. The handler did
+/// not run.
+pub const IDEMPOTENCY_QUOTA_EXCEEDED: ProblemSpec = ProblemSpec::new(
+    Category::RateLimited,
+    "IDEMPOTENCY_QUOTA_EXCEEDED",
+    "Idempotency quota exceeded",
+)
+.with_status(429);
 /// 429: a rate limit is exhausted.
 pub const RATE_LIMITED: ProblemSpec =
     ProblemSpec::new(Category::RateLimited, "RATE_LIMITED", "Too many requests").with_status(429);
@@ -192,6 +200,7 @@ pub const ALL: &[ProblemSpec] = &[
     IDEMPOTENCY_IN_FLIGHT,
     IDEMPOTENCY_OUTCOME_UNKNOWN,
     IDEMPOTENCY_RESPONSE_NOT_RETAINED,
+    IDEMPOTENCY_QUOTA_EXCEEDED,
     RATE_LIMITED,
     INVALID_CURSOR,
     INVALID_PARAMETER,

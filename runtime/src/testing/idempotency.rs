@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::Elapse;
 use crate::policies::idempotency::{
     Begin, BeginOutcome, Complete, CompleteOutcome, EncryptionKeys, Fingerprint, IdempotencyStore,
-    Lease, OnCrash, Outcome, RecordKey, RecordState, StoredResponse, Token,
+    Lease, OnCrash, Outcome, RecordHolder, RecordKey, RecordState, StoredResponse, Token,
 };
 use crate::store::EncryptedRecords;
 
@@ -91,6 +91,7 @@ fn begin() -> Begin {
         lease: LEASE,
         on_crash: OnCrash::Unknown,
         ttl: TTL,
+        holder: RecordHolder::Caller([1; 16]),
     }
 }
 

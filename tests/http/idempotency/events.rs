@@ -68,7 +68,7 @@ async fn a12_a_run_over_its_maximum_duration_is_unknown_and_never_rerun() {
             .max_handler_duration(max_handler_duration)
     });
     let service = service.await;
-    let first = spawn_held_put(&service);
+    let first = spawn_held_put(&service.client);
     service.app.until_held().await;
     retry_put_until_settled(&service.client)
         .await
@@ -220,8 +220,9 @@ async fn a17_a_completion_with_a_lost_confirmation_is_written_only_once() {
         .records
         .fail_next(StoreOperation::Complete, Fault::ReplyLost);
     let first = order(&service.client, "k", VALID_ORDER).send().await;
-    let second = order(&service.client, "k", VALID_ORDER).send().await;
+    let second = retry_until_settled(&service, "k", VALID_ORDER).await;
     assert!(second.replayed() && second.body == first.body);
+    assert_eq!(service.app.effects(), 1);
 }
 
 #[tokio::test]
@@ -339,7 +340,7 @@ async fn a12_a_handler_that_blocks_its_thread_does_not_stop_the_renewals() {
         api.store(Store::memory()).lease(Duration::from_millis(300))
     });
     let service = service.await;
-    let first = spawn_held_put(&service);
+    let first = spawn_held_put(&service.client);
     eventually("the handler runs", async || service.app.effects() > 0).await;
     // 500 ms are longer than a lease of 300 ms, and shorter than the run of the handler.
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -371,9 +372,14 @@ async fn a17_a_completion_that_is_never_written_leaves_the_outcome_unknown() {
         .await
         .problem(409, "IDEMPOTENCY_IN_FLIGHT");
     service.clock.advance(Duration::from_secs(31));
-    order(&service.client, "k", VALID_ORDER)
+    let other = other_instance(&service).await;
+    order(&other.client(), "k", VALID_ORDER)
         .send()
         .await
         .problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+    order(&service.client, "k", VALID_ORDER)
+        .send()
+        .await
+        .problem(409, "IDEMPOTENCY_IN_FLIGHT");
     assert_eq!(service.app.effects(), 1);
 }

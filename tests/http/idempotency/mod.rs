@@ -4,6 +4,7 @@
 mod encrypted;
 mod events;
 mod keys;
+mod quota;
 mod retryable;
 mod run_bounds;
 mod states;
@@ -178,6 +179,15 @@ async fn service() -> TestService {
     TestService::start(routes()).await
 }
 
+/// Starts another instance with the same store. A run whose lease has lapsed is UNKNOWN there, or is
+/// run again. At its own instance, the run is in flight until it ends.
+async fn other_instance(service: &TestService) -> TestServer {
+    let api = service.configure(Api::new("test", routes()));
+    TestServer::start(api, service.app.clone())
+        .await
+        .expect("a valid API")
+}
+
 const VALID_ORDER: &str = r#"{"item": "tea"}"#;
 const HELD: &str = r#"{"item": "tea", "how": "held"}"#;
 const UUID: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
@@ -217,8 +227,8 @@ fn spawn_held_order(
     tokio::spawn(async move { order(&client, key, body).send().await })
 }
 
-fn spawn_held_put(service: &TestService) -> tokio::task::JoinHandle<ClientResponse> {
-    let client = service.client.clone();
+fn spawn_held_put(client: &Client) -> tokio::task::JoinHandle<ClientResponse> {
+    let client = client.clone();
     tokio::spawn(async move { held_put_request(&client).send().await })
 }
 

@@ -55,15 +55,23 @@ async fn a14_a_run_with_a_lapsed_lease_is_unknown_until_it_completes() {
         .await
         .problem(409, "IDEMPOTENCY_IN_FLIGHT");
     service.clock.advance(Duration::from_secs(2));
-    let problem = order(&service.client, "k", HELD)
+    let instance = other_instance(&service).await;
+    let other = instance.client();
+    let problem = order(&other, "k", HELD)
         .send()
         .await
         .problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
     assert_eq!(problem["retryable"], false);
-    order(&service.client, "k", VALID_ORDER)
+    order(&service.client, "k", HELD)
         .send()
         .await
-        .problem(422, "IDEMPOTENCY_KEY_REUSED");
+        .problem(409, "IDEMPOTENCY_IN_FLIGHT");
+    for client in [&service.client, &other] {
+        order(client, "k", VALID_ORDER)
+            .send()
+            .await
+            .problem(422, "IDEMPOTENCY_KEY_REUSED");
+    }
     service.app.release();
     first.await.expect("a response");
     let reply = retry_until_settled(&service, "k", HELD).await;
@@ -73,17 +81,22 @@ async fn a14_a_run_with_a_lapsed_lease_is_unknown_until_it_completes() {
 #[tokio::test]
 async fn a14_a_run_with_a_lapsed_lease_is_rerun_if_declared() {
     let service = service().await;
-    let first = spawn_held_put(&service);
+    let first = spawn_held_put(&service.client);
     service.app.until_held().await;
     service.clock.advance(Duration::from_secs(31));
-    let other = service
-        .client
+    held_put_request(&service.client)
+        .send()
+        .await
+        .problem(409, "IDEMPOTENCY_IN_FLIGHT");
+    let instance = other_instance(&service).await;
+    let other = instance
+        .client()
         .request(http::Method::PUT, "/v1/orders/1")
         .bearer(ALICE)
         .idempotency_key("k")
         .json(VALID_ORDER);
     other.send().await.problem(422, "IDEMPOTENCY_KEY_REUSED");
-    let second = spawn_held_put(&service);
+    let second = spawn_held_put(&instance.client());
     service.app.until_held().await;
     service.app.release();
     service.app.release();
@@ -117,10 +130,11 @@ async fn a15_every_retry_of_an_unknown_outcome_gets_a_500_that_is_not_retryable(
 #[tokio::test]
 async fn a19_a_run_that_lost_its_record_responds_with_the_stored_response() {
     let service = service().await;
-    let put = || put_first_held(service.client.clone());
-    let first = tokio::spawn(put());
+    let first = tokio::spawn(put_first_held(service.client.clone()));
     service.app.until_held().await;
     service.clock.advance(Duration::from_secs(31));
+    let other = other_instance(&service).await;
+    let put = || put_first_held(other.client());
     let second = put().await;
     assert!(
         second.status == 201 && !second.replayed(),
@@ -466,7 +480,14 @@ async fn a22_a_full_store_rejects_new_keys_with_retry_after() {
         order(&service.client, "k", VALID_ORDER).send().await.status,
         201
     );
-    let rejected = order(&service.client, "l", VALID_ORDER).send().await;
+    let rejected = service
+        .client
+        .post("/v1/orders")
+        .bearer(BOB)
+        .idempotency_key("l")
+        .json(VALID_ORDER)
+        .send()
+        .await;
     rejected.problem(503, "STORE_UNAVAILABLE");
     assert_eq!(rejected.header_number("retry-after"), 60);
     assert!(

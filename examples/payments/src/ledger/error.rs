@@ -1,4 +1,5 @@
 use aplomb::{ApiError, Id};
+use sqlx::error::DatabaseError;
 
 use super::{Account, Payment};
 
@@ -48,7 +49,16 @@ pub enum LedgerError {
     #[problem(dependency, code = "LEDGER_BUSY", retry_after = "1s", effects = none)]
     #[error("the ledger is busy")]
     Busy(#[source] sqlx::Error),
-    /// The database failed.
+    /// The database failed before the transaction began, or has no room. Nothing was changed.
+    #[problem(
+        dependency,
+        code = "LEDGER_UNAVAILABLE",
+        retry_after = "1s",
+        effects = none
+    )]
+    #[error("the ledger is unavailable")]
+    Unavailable(#[source] sqlx::Error),
+    /// The database failed. A transaction may or may not have been committed.
     #[problem(internal)]
     #[error("the database failed")]
     Database(#[source] sqlx::Error),
@@ -58,8 +68,21 @@ impl From<sqlx::Error> for LedgerError {
     fn from(error: sqlx::Error) -> Self {
         if is_busy(&error) {
             Self::Busy(error)
+        } else if is_full(&error) {
+            Self::Unavailable(error)
         } else {
             Self::Database(error)
+        }
+    }
+}
+
+impl LedgerError {
+    /// Returns the error of a transaction that did not begin.
+    pub(super) fn not_begun(error: sqlx::Error) -> Self {
+        if is_busy(&error) {
+            Self::Busy(error)
+        } else {
+            Self::Unavailable(error)
         }
     }
 }
@@ -74,12 +97,25 @@ pub(super) fn is_busy(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Returns whether the code is `SQLITE_BUSY` (5) or `SQLITE_LOCKED` (6). The low byte of an
-/// extended code is its primary code (<https://sqlite.org/rescode.html>).
-fn is_lock_code(code: &str) -> bool {
-    code.parse::<u32>()
-        .is_ok_and(|code| matches!(code & 0xff, 5 | 6))
+/// Returns whether the disk is full. A statement with this error has changed nothing. A `COMMIT`
+/// with this error has not written its commit frame to the WAL, so it has changed nothing either.
+fn is_full(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.is_some_and(|code| primary_code(&code) == Some(SQLITE_FULL))
 }
+
+/// Returns whether the code is `SQLITE_BUSY` (5) or `SQLITE_LOCKED` (6).
+fn is_lock_code(code: &str) -> bool {
+    matches!(primary_code(code), Some(5 | 6))
+}
+
+/// Returns the primary code, which is the low byte of an extended code
+/// (<https://sqlite.org/rescode.html>).
+fn primary_code(code: &str) -> Option<u32> {
+    code.parse::<u32>().ok().map(|code| code & 0xff)
+}
+
+const SQLITE_FULL: u32 = 13;
 
 #[cfg(test)]
 mod tests {

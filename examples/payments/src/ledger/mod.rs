@@ -16,7 +16,12 @@ mod row;
 mod tests;
 mod values;
 
+use core::time::Duration;
+use std::sync::Arc;
+
 use sqlx::{Sqlite, SqlitePool, Transaction};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 pub use self::account::Account;
 pub use self::error::LedgerError;
@@ -33,24 +38,45 @@ pub use self::values::{Amount, Currency, InvalidValue, Owner};
 pub struct Ledger {
     writer: SqlitePool,
     readers: SqlitePool,
+    /// The time of the last successful check.
+    checked_at: Arc<Mutex<Option<Instant>>>,
 }
 
+/// The time for which the result of a successful check is used again. The health endpoint is public,
+/// and each check writes to the disk.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
 impl Ledger {
-    /// Checks that the file can be read.
+    /// Checks that the file can be written: inserts a row, deletes it, and commits. The row needs
+    /// new pages, so the check fails if the disk is full. A successful check is used for a second.
     ///
     /// # Errors
     ///
-    /// [`LedgerError::Busy`] or [`LedgerError::Database`] if it cannot be read.
+    /// [`LedgerError::Busy`], [`LedgerError::Unavailable`] or [`LedgerError::Database`] if the file
+    /// cannot be written.
     pub async fn check(&self) -> Result<(), LedgerError> {
-        sqlx::query("SELECT 1 FROM accounts LIMIT 1")
-            .fetch_optional(&self.readers)
+        let mut checked_at = self.checked_at.lock().await;
+        if checked_at.is_some_and(|at| at.elapsed() < CHECK_INTERVAL) {
+            return Ok(());
+        }
+        let mut transaction = self.begin().await?;
+        sqlx::query("INSERT INTO health_checks (padding) VALUES (zeroblob(8192))")
+            .execute(&mut *transaction)
             .await?;
+        sqlx::query("DELETE FROM health_checks")
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        *checked_at = Some(Instant::now());
         Ok(())
     }
 
     /// Begins a transaction with the write lock, so the data that it reads cannot change until it
     /// commits. If the transaction is dropped without a commit, it is rolled back.
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, LedgerError> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+        self.writer
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(LedgerError::not_begun)
     }
 }

@@ -1,8 +1,9 @@
 use core::time::Duration;
 use std::path::Path;
+use std::sync::Arc;
 
-use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, SqlitePool};
 use tokio::time::{Instant, sleep};
 
 use super::Ledger;
@@ -55,7 +56,11 @@ impl Ledger {
         let writer = open_writer(&options).await?;
         create_tables(&writer).await?;
         let readers = pool(MAX_READERS).connect_with(options).await?;
-        Ok(Self { writer, readers })
+        Ok(Self {
+            writer,
+            readers,
+            checked_at: Arc::default(),
+        })
     }
 }
 
@@ -74,14 +79,31 @@ async fn open_writer(options: &SqliteConnectOptions) -> Result<SqlitePool, sqlx:
     }
 }
 
+/// Returns the options of a pool, which closes a released connection if its transaction has not
+/// ended.
+///
+/// After an error such as a full disk, `SQLite` rolls a transaction back by itself. The `ROLLBACK`
+/// of sqlx then fails, and sqlx still counts the transaction as open. It would refuse every later
+/// `BEGIN` on this connection.
 fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                // The rollback of a dropped transaction is queued. The reply to the ping comes
+                // after the rollback has run.
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        })
 }
 
 /// Creates the tables of a new file. One transaction checks whether they exist and creates them. If
 /// two processes start at the same time, only one of them creates the tables.
+///
+/// The table of the health check is not a part of the layout: a file of an earlier version gets it
+/// as well, and that version can still read the file.
 async fn create_tables(writer: &SqlitePool) -> Result<(), OpenError> {
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
     match sqlx::query_scalar("PRAGMA user_version")
@@ -91,10 +113,13 @@ async fn create_tables(writer: &SqlitePool) -> Result<(), OpenError> {
         0 => {
             sqlx::raw_sql(include_str!("schema.sql"))
                 .execute(&mut *transaction)
-                .await?
+                .await?;
         }
-        LAYOUT_VERSION => return Ok(()),
+        LAYOUT_VERSION => {}
         other => return Err(OpenError::Layout(other)),
-    };
+    }
+    sqlx::query("CREATE TABLE IF NOT EXISTS health_checks (padding BLOB NOT NULL) STRICT")
+        .execute(&mut *transaction)
+        .await?;
     Ok(transaction.commit().await?)
 }

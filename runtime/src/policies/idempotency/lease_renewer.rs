@@ -1,10 +1,15 @@
-//! The renewal of the leases of running requests.
+//! The runs that are alive in this process, and the renewal of their leases.
 //!
 //! The renewal has a separate thread with a separate runtime, so a handler that blocks the runtime
 //! of the requests does not stop the renewal. A run that exceeds the maximum duration is marked
 //! UNKNOWN.
+//!
+//! A request first looks for a run of its record here, and only then in the store. If the process
+//! was paused for longer than a lease, the lease of an alive run has lapsed in the store. The store
+//! would then return UNKNOWN, or start a second run beside the first one.
 
 use core::time::Duration;
+use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -13,7 +18,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::store::{IdempotencyStore, Lease, Token};
+use super::store::{Begin, BeginOutcome, Fingerprint, IdempotencyStore, Lease, RecordKey, Token};
 use crate::facet::StoreError;
 use crate::uniform_map::UniformMap;
 
@@ -24,14 +29,48 @@ pub(crate) struct LeaseRenewer {
     leases: Arc<RenewedLeases>,
 }
 
-/// The leases to renew, shared by the renewing thread and the guards.
+/// The alive runs, shared by the renewing thread, the guards and the requests.
 #[derive(Debug)]
 struct RenewedLeases {
-    by_token: Mutex<UniformMap<Token, RenewedLease>>,
+    runs: Mutex<AliveRuns>,
     stop: Notify,
     /// The duration of each renewed lease.
     lease: Duration,
     max_handler_duration: Duration,
+}
+
+/// The runs that are alive in this process, except those that exceed the maximum duration.
+#[derive(Debug, Default)]
+struct AliveRuns {
+    by_token: UniformMap<Token, RenewedLease>,
+    /// The token of the run of each record. The map hashes with a random state, because clients can
+    /// compute the names of records.
+    by_record: HashMap<RecordKey, Token>,
+}
+
+impl AliveRuns {
+    /// Returns the outcome of a `begin` whose record has an alive run in this process.
+    fn find(&self, begin: &Begin) -> Option<BeginOutcome> {
+        let run = self.by_token.get(self.by_record.get(&begin.key)?)?;
+        Some(if begin.is_same(&run.fingerprint) {
+            BeginOutcome::InFlight
+        } else {
+            BeginOutcome::Mismatch
+        })
+    }
+
+    fn insert(&mut self, run: RenewedLease) {
+        self.by_record.insert(run.lease.key, run.lease.token);
+        self.by_token.insert(run.lease.token, run);
+    }
+
+    /// Removes the run with this token. Another run of the same record stays.
+    fn remove(&mut self, lease: Lease) {
+        self.by_token.remove(&lease.token);
+        if self.by_record.get(&lease.key) == Some(&lease.token) {
+            self.by_record.remove(&lease.key);
+        }
+    }
 }
 
 /// The lease of one run.
@@ -39,15 +78,19 @@ struct RenewedLeases {
 struct RenewedLease {
     started_at: Instant,
     lease: Lease,
+    fingerprint: Fingerprint,
+    /// Set if the lease was lost. The run is still alive, but its lease is not renewed any more.
+    is_lost: bool,
     /// The time for which the record stays UNKNOWN if the run exceeds the maximum duration.
     ttl: Duration,
 }
 
-/// A guard for the lease of one run. The lease is renewed until the guard is dropped.
+/// A guard for the lease of one run. Until the guard is dropped, the run is alive, and its lease is
+/// renewed.
 #[derive(Debug)]
 pub(crate) struct LeaseGuard {
     leases: Arc<RenewedLeases>,
-    token: Token,
+    lease: Lease,
 }
 
 impl LeaseRenewer {
@@ -66,7 +109,7 @@ impl LeaseRenewer {
             .enable_all()
             .build()?;
         let leases = Arc::new(RenewedLeases {
-            by_token: Mutex::default(),
+            runs: Mutex::default(),
             stop: Notify::new(),
             lease,
             max_handler_duration,
@@ -78,21 +121,36 @@ impl LeaseRenewer {
         Ok(Self { leases })
     }
 
+    /// Returns the outcome of a `begin` whose record has an alive run in this process: `InFlight`,
+    /// or `Mismatch` if the run belongs to another request.
+    pub(crate) fn find(&self, begin: &Begin) -> Option<BeginOutcome> {
+        self.leases.lock().find(begin)
+    }
+
     /// Renews the lease of a run until the guard is dropped. If the run exceeds the maximum
-    /// duration before that, its record becomes UNKNOWN for `ttl`.
-    pub(crate) fn start_renewal(&self, lease: Lease, ttl: Duration) -> LeaseGuard {
-        self.leases.lock().insert(
-            lease.token,
-            RenewedLease {
-                started_at: Instant::now(),
-                lease,
-                ttl,
-            },
-        );
-        LeaseGuard {
-            leases: Arc::clone(&self.leases),
-            token: lease.token,
+    /// duration before that, its record becomes UNKNOWN for `begin.ttl`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if another run of the record is alive in this process. The error is the outcome of
+    /// this `begin`, as in [`find`](Self::find).
+    pub(crate) fn start_renewal(&self, begin: &Begin) -> Result<LeaseGuard, BeginOutcome> {
+        let lease = begin.lease();
+        let mut runs = self.leases.lock();
+        if let Some(found) = runs.find(begin) {
+            return Err(found);
         }
+        runs.insert(RenewedLease {
+            started_at: Instant::now(),
+            lease,
+            fingerprint: begin.fingerprint,
+            is_lost: false,
+            ttl: begin.ttl,
+        });
+        Ok(LeaseGuard {
+            leases: Arc::clone(&self.leases),
+            lease,
+        })
     }
 }
 
@@ -105,7 +163,7 @@ impl Drop for LeaseRenewer {
 
 impl Drop for LeaseGuard {
     fn drop(&mut self) {
-        self.leases.lock().remove(&self.token);
+        self.leases.lock().remove(self.lease);
     }
 }
 
@@ -151,21 +209,22 @@ impl RenewedLeases {
 
     // No await happens while the lock is held, so a guard that is dropped by a handler never waits
     // for the store.
-    fn lock(&self) -> MutexGuard<'_, UniformMap<Token, RenewedLease>> {
-        self.by_token.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, AliveRuns> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the runs that exceed the maximum duration.
     fn overdue_runs(&self) -> Vec<RenewedLease> {
         let is_overdue =
             |run: &&RenewedLease| run.started_at.elapsed() >= self.max_handler_duration;
-        self.lock().values().filter(is_overdue).copied().collect()
+        let runs = self.lock();
+        runs.by_token.values().filter(is_overdue).copied().collect()
     }
 
     /// Stops the renewal of an overdue run. `written` is `false` if the run was settled before its
     /// record could be marked.
     fn stop_renewal(&self, lease: Lease, written: bool) {
-        self.lock().remove(&lease.token);
+        self.lock().remove(lease);
         if written {
             tracing::warn!(
                 record = %lease.key,
@@ -174,11 +233,14 @@ impl RenewedLeases {
         }
     }
 
+    /// Returns the leases that are renewed.
     fn leases(&self) -> Vec<Lease> {
-        self.lock().values().map(|run| run.lease).collect()
+        let runs = self.lock();
+        let renewed = runs.by_token.values().filter(|run| !run.is_lost);
+        renewed.map(|run| run.lease).collect()
     }
 
-    /// Removes the leases that were lost. Returns `false` if the store failed.
+    /// Stops the renewal of the leases that were lost. Returns `false` if the store failed.
     fn handle_renewal(&self, leases: &[Lease], result: Result<Vec<bool>, StoreError>) -> bool {
         match result {
             Err(error) => {
@@ -187,16 +249,19 @@ impl RenewedLeases {
             }
             Ok(renewed) => {
                 let lost = leases.iter().zip(renewed).filter(|(_, renewed)| !renewed);
-                lost.for_each(|(lease, _)| self.forget_lost(*lease));
+                lost.for_each(|(lease, _)| self.mark_lost(*lease));
                 true
             }
         }
     }
 
-    fn forget_lost(&self, lease: Lease) {
+    /// Stops the renewal of a lost lease. The run stays in the map until it ends or exceeds the
+    /// maximum duration: no request of this process may run the handler beside it.
+    fn mark_lost(&self, lease: Lease) {
         // A run that ended during the renewal has already removed its lease from the map. Its lease
         // was not lost, so no warning is logged.
-        if self.lock().remove(&lease.token).is_some() {
+        if let Some(run) = self.lock().by_token.get_mut(&lease.token) {
+            run.is_lost = true;
             tracing::warn!(record = %lease.key, "the lease of a running request was lost");
         }
     }
@@ -211,7 +276,7 @@ mod tests {
 
     use super::*;
     use crate::clock::{Clock, Timestamp};
-    use crate::policies::idempotency::{Begin, BeginOutcome, Fingerprint, OnCrash, RecordKey};
+    use crate::policies::idempotency::OnCrash;
     use crate::store::MemoryRecords;
     use crate::testing::{Fault, FaultyRecords, StoreOperation};
 
@@ -237,10 +302,10 @@ mod tests {
 
     /// Starts a renewer in the test's runtime instead of a thread.
     fn start(records: &Records, max_handler_duration: Duration) -> LeaseRenewer {
-        let (by_token, stop) = (Mutex::default(), Notify::new());
+        let (runs, stop) = (Mutex::default(), Notify::new());
         let renewer = LeaseRenewer {
             leases: Arc::new(RenewedLeases {
-                by_token,
+                runs,
                 stop,
                 lease: LEASE,
                 max_handler_duration,
@@ -267,7 +332,52 @@ mod tests {
 
     async fn begin_and_renew(records: &Records, renewer: &LeaseRenewer, run: &Begin) -> LeaseGuard {
         assert_eq!(records.begin(run).await, Ok(BeginOutcome::Started));
-        renewer.start_renewal(run.lease(), TTL)
+        renewer.start_renewal(run).expect("no other run")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a12_a_run_with_a_lost_lease_is_alive_until_it_ends() {
+        let records = records();
+        let renewer = start(&records, TTL);
+        let first = begin(1);
+        let guard = begin_and_renew(&records, &renewer, &first).await;
+        records
+            .abort(first.lease(), Duration::ZERO)
+            .await
+            .expect("an in-memory store does not fail");
+        sleep(LEASE * 3).await;
+        assert_eq!(renewer.find(&begin(1)), Some(BeginOutcome::InFlight));
+        let other_request = Begin {
+            fingerprint: Fingerprint::new(1, [3; 32]),
+            ..begin(1)
+        };
+        assert_eq!(renewer.find(&other_request), Some(BeginOutcome::Mismatch));
+        let second = renewer.start_renewal(&begin(1));
+        assert_eq!(second.err(), Some(BeginOutcome::InFlight));
+        assert_eq!(renewer.find(&begin(2)), None);
+        drop(guard);
+        assert_eq!(renewer.find(&begin(1)), None);
+        assert!(renewer.leases.lock().by_token.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a12_a_run_over_its_maximum_duration_is_not_alive_even_with_a_lost_lease() {
+        for is_lost in [false, true] {
+            let records = records();
+            let renewer = start(&records, Duration::ZERO);
+            let first = begin(1);
+            let overdue = begin_and_renew(&records, &renewer, &first).await;
+            if is_lost {
+                renewer.leases.mark_lost(first.lease());
+            }
+            sleep(LEASE).await;
+            assert_eq!(renewer.find(&begin(1)), None);
+            // The guard of the overdue run does not remove a later run of the record.
+            let later = renewer.start_renewal(&begin(1)).expect("no alive run");
+            drop(overdue);
+            assert_eq!(renewer.find(&begin(1)), Some(BeginOutcome::InFlight));
+            drop(later);
+        }
     }
 
     #[tokio::test(start_paused = true)]

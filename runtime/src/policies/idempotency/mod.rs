@@ -133,6 +133,6 @@ pub(crate) use stage::{KeyStage, RunBoundsStage};
 pub use step_keys::StepKeys;
 pub use store::{
     Begin, BeginOutcome, Complete, CompleteOutcome, Fingerprint, IdempotencyStore,
-    InvalidRecordKey, Lease, Outcome, RecordKey, RecordState, Token,
+    InvalidRecordKey, Lease, Outcome, RecordHolder, RecordKey, RecordState, Token,
 };
 pub use stored_response::StoredResponse;

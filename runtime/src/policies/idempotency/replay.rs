@@ -36,6 +36,14 @@ pub(super) fn response_from_record(outcome: BeginOutcome, record: RecordKey) -> 
             Problem::new(&registry::IDEMPOTENCY_OUTCOME_UNKNOWN)
                 .with_cause(&OutcomeUnknown(record)),
         ),
+        BeginOutcome::QuotaExceeded { retry_after } => EndpointResponse::refused(
+            Problem::new(&registry::IDEMPOTENCY_QUOTA_EXCEEDED)
+                .with_detail(
+                    "the service stores too many of your idempotency keys: send this request \
+                     again with the same key after the number of seconds in `Retry-After`",
+                )
+                .with_retry_after(retry_after),
+        ),
         // No client should get this response: `PendingRun` has already handled `Started`, and only
         // a late duplicate of a `begin` gets `Aborted`. If a client gets the response nevertheless,
         // it can send the request again, because a 503 is retryable.

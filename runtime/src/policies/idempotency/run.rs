@@ -23,7 +23,7 @@ use super::run_bounds::{RunBounds, RunPermit};
 use super::spec::IdempotencySpec;
 use super::step_keys::RunRecord;
 use super::store::{
-    Begin, BeginOutcome, Complete, CompleteOutcome, IdempotencyStore, Outcome, Token,
+    Begin, BeginOutcome, Complete, CompleteOutcome, IdempotencyStore, Outcome, RecordHolder, Token,
 };
 use super::stored_response::StoredResponse;
 use crate::facet::StoreError;
@@ -56,7 +56,8 @@ impl EndpointRuns {
         &self.client.bounds
     }
 
-    /// Creates the run of a request with a key. Does not call the store.
+    /// Creates the run of a request with a key. Does not call the store. The record of a request
+    /// without a caller counts towards the client address.
     pub(crate) fn pending(
         self: &Arc<Self>,
         key: &str,
@@ -74,7 +75,12 @@ impl EndpointRuns {
         let (record, fingerprint_key) = self.names.record(caller, key);
         let fingerprint = fingerprint_key.fingerprint(head, headers, body);
         let lease = self.client.lease;
-        let begin = Begin::new(record, fingerprint, Token::random(), lease, on_crash, ttl);
+        let mut begin = Begin::new(record, fingerprint, Token::random(), lease, on_crash, ttl);
+        if caller.is_none() {
+            let address = self.bounds().address(head);
+            let holder = address.map_or(RecordHolder::Unknown, RecordHolder::Address);
+            begin = begin.with_holder(holder);
+        }
         PendingRun(RunContext {
             endpoint: Arc::clone(self),
             begin,
@@ -93,14 +99,25 @@ impl PendingRun {
         &self.0.begin
     }
 
+    /// Returns `true` if a run of the record is alive in this process. The store is then not
+    /// called, because the lease of the run may have lapsed in the store while the process was
+    /// paused.
+    pub(crate) fn is_alive_here(&self) -> bool {
+        self.0.find_alive().is_some()
+    }
+
     /// Takes the record for the run, or returns the response to a request that may not run.
     pub(crate) async fn begin(self) -> Result<ActiveRun, EndpointResponse> {
+        if let Some(found) = self.0.find_alive() {
+            return Err(replay::response_from_record(found, self.0.begin.key));
+        }
+        let asked_at = Instant::now();
         let result = self.0.records().begin(self.request()).await;
-        self.activate(result)
+        self.activate(result, asked_at)
     }
 
     /// Activates the run if the store has started it, or returns the response to a request that may
-    /// not run.
+    /// not run. The store was called at `asked_at`.
     #[expect(
         clippy::result_large_err,
         reason = "the response goes to the client unchanged"
@@ -108,10 +125,17 @@ impl PendingRun {
     pub(crate) fn activate(
         self,
         result: Result<BeginOutcome, StoreError>,
+        asked_at: Instant,
     ) -> Result<ActiveRun, EndpointResponse> {
         let Self(run) = self;
         match result.and_then(|outcome| require_decrypted(outcome, &run.begin.key)) {
-            Ok(BeginOutcome::Started) => Ok(run.renew_lease()),
+            Ok(BeginOutcome::Started) => run.renew_lease(asked_at),
+            // A run of this process can have begun between the first look and the reply of the
+            // store, and its lease can have lapsed in a pause.
+            Ok(BeginOutcome::Unknown) => {
+                let found = run.find_alive().unwrap_or(BeginOutcome::Unknown);
+                Err(replay::response_from_record(found, run.begin.key))
+            }
             Ok(outcome) => Err(replay::response_from_record(outcome, run.begin.key)),
             Err(error) => Err(run.begin_failed(&error)),
         }
@@ -197,11 +221,41 @@ impl RunContext {
         &*self.endpoint.client.records
     }
 
-    fn renew_lease(self) -> ActiveRun {
-        let start =
-            |renewer: &LeaseRenewer| renewer.start_renewal(self.begin.lease(), self.begin.ttl);
-        let lease = self.endpoint.client.lease_renewer.as_ref().map(start);
-        ActiveRun { run: self, lease }
+    /// Returns the outcome of `begin` if a run of the record is alive in this process.
+    fn find_alive(&self) -> Option<BeginOutcome> {
+        self.renewer()?.find(&self.begin)
+    }
+
+    fn renewer(&self) -> Option<&LeaseRenewer> {
+        self.endpoint.client.lease_renewer.as_ref()
+    }
+
+    /// Activates a run that the store has started. The store was called at `asked_at`.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the response goes to the client unchanged"
+    )]
+    fn renew_lease(self, asked_at: Instant) -> Result<ActiveRun, EndpointResponse> {
+        let start = |renewer: &LeaseRenewer| renewer.start_renewal(&self.begin);
+        let lease = match self.renewer().map(start).transpose() {
+            Ok(lease) => lease,
+            // The store has started this run because the lease of the other run had lapsed in a
+            // pause. The other run continues, and stores its response although it has lost the
+            // record.
+            Err(found) => {
+                let record = self.begin.key;
+                self.retry_until_settled(SettleRequest::Abort(Duration::ZERO), None);
+                return Err(replay::response_from_record(found, record));
+            }
+        };
+        // If the process was paused before this line, the lease can have lapsed, and another run
+        // can have replaced this one. From this line on, requests of this process find the run.
+        if asked_at.elapsed() >= self.begin.lease {
+            drop(lease);
+            let late = "the reply arrived after the lease had ended";
+            return Err(self.begin_failed(&StoreError::Unavailable(late.to_owned())));
+        }
+        Ok(ActiveRun { run: self, lease })
     }
 
     /// Returns the response to a request whose record could not be begun. If the store may have
@@ -341,5 +395,140 @@ async fn buffer_response(
             Ok((stored, Response::from_parts(head, Body::from(bytes))))
         }
         Err(error) => Err(Problem::internal(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::TrustedProxies;
+    use crate::policies::idempotency::{MaxRuns, OnCrash, RecordState};
+    use crate::store::MemoryRecords;
+    use crate::testing::{TestClock, eventually};
+
+    const LEASE: Duration = Duration::from_secs(30);
+
+    /// Runs of one endpoint. The clock of their store is paused.
+    struct TestRuns {
+        clock: TestClock,
+        endpoint: Arc<EndpointRuns>,
+    }
+
+    impl TestRuns {
+        fn new(on_crash: OnCrash) -> Self {
+            let clock = TestClock::new();
+            let records = MemoryRecords::with_bounds(100, 1 << 20, Arc::new(clock.clone()));
+            let records: Arc<dyn IdempotencyStore> = Arc::new(records);
+            let spec = IdempotencySpec::new();
+            let renewer = LeaseRenewer::start(Arc::clone(&records), LEASE, Duration::from_hours(1));
+            let max = MaxRuns {
+                process: 10,
+                per_caller: 10,
+            };
+            let client = IdempotencyClient {
+                records,
+                lease: LEASE,
+                lease_renewer: Some(renewer.expect("a thread")),
+                bounds: Arc::new(RunBounds::new(max, TrustedProxies::default())),
+                tracker: TaskTracker::new(),
+            };
+            let endpoint = EndpointRuns {
+                spec: match on_crash {
+                    OnCrash::Rerun => spec.rerun_on_crash(),
+                    OnCrash::Unknown => spec,
+                },
+                names: RecordNames::new("test", "POST", "/orders"),
+                client: Arc::new(client),
+            };
+            Self {
+                clock,
+                endpoint: Arc::new(endpoint),
+            }
+        }
+
+        /// Returns the run of a request with the only key and this body.
+        fn pending(&self, body: &'static str) -> PendingRun {
+            let (head, ()) = http::Request::new(()).into_parts();
+            let caller = Caller::new("alice");
+            let permit = self.endpoint.bounds().acquire(Some(&caller), &head);
+            self.endpoint.pending(
+                "k",
+                Some(&caller),
+                &head,
+                &Bytes::from_static(body.as_bytes()),
+                permit.expect("a permit"),
+            )
+        }
+
+        async fn begin_in_store(&self, run: &PendingRun) -> BeginOutcome {
+            let begun = self.endpoint.client.records.begin(run.request()).await;
+            begun.expect("an in-memory store does not fail")
+        }
+
+        async fn state(&self) -> Option<RecordState> {
+            let key = self.pending("tea").request().key;
+            let found = self.endpoint.client.records.find(key).await;
+            found.expect("an in-memory store does not fail")
+        }
+    }
+
+    fn status(result: Result<ActiveRun, EndpointResponse>) -> u16 {
+        let refused = result.expect_err("a refused request");
+        refused.response.status().as_u16()
+    }
+
+    #[tokio::test]
+    async fn a12_an_alive_run_with_a_lapsed_lease_is_in_flight_in_its_process() {
+        for (on_crash, lapsed, after) in [
+            (OnCrash::Unknown, RecordState::Unknown, Some(500)),
+            (OnCrash::Rerun, RecordState::Lapsed, None),
+        ] {
+            let runs = TestRuns::new(on_crash);
+            let active = runs.pending("tea").begin().await.expect("started");
+            runs.clock.advance(LEASE);
+            assert_eq!(runs.state().await, Some(lapsed));
+            assert_eq!(status(runs.pending("tea").begin().await), 409);
+            assert_eq!(status(runs.pending("salt").begin().await), 422);
+            drop(active);
+            let next = runs.pending("tea").begin().await;
+            assert_eq!(
+                next.err().map(|refused| refused.response.status().as_u16()),
+                after
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a12_the_store_is_called_before_the_run_is_alive_and_replies_afterwards() {
+        let runs = TestRuns::new(OnCrash::Rerun);
+        let (first, second) = (runs.pending("tea"), runs.pending("tea"));
+        assert_eq!(runs.begin_in_store(&first).await, BeginOutcome::Started);
+        runs.clock.advance(LEASE);
+        assert_eq!(runs.begin_in_store(&second).await, BeginOutcome::Started);
+        let now = Instant::now();
+        let _active = first
+            .activate(Ok(BeginOutcome::Started), now)
+            .expect("started");
+        assert_eq!(status(second.activate(Ok(BeginOutcome::Started), now)), 409);
+        let third = runs.pending("tea").activate(Ok(BeginOutcome::Unknown), now);
+        assert_eq!(status(third), 409);
+        eventually("the second run has left the record", async || {
+            runs.state().await.is_none()
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a14_a_run_whose_begin_took_longer_than_the_lease_does_not_start() {
+        let runs = TestRuns::new(OnCrash::Rerun);
+        let late = runs.pending("tea");
+        assert_eq!(runs.begin_in_store(&late).await, BeginOutcome::Started);
+        let asked_at = Instant::now()
+            .checked_sub(LEASE)
+            .expect("an uptime of 30 s");
+        let refused = late.activate(Ok(BeginOutcome::Started), asked_at);
+        assert_eq!(status(refused), 503);
+        eventually("the record is free", async || runs.state().await.is_none()).await;
+        assert!(runs.pending("tea").begin().await.is_ok());
     }
 }

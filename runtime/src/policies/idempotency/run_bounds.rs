@@ -138,16 +138,20 @@ impl RunBounds {
     }
 
     fn owner(&self, caller: Option<&Caller>, head: &Parts) -> KeyHash {
-        let address = || {
-            let peer = peer(&head.extensions)?;
-            let client = self.proxies.client(peer, &head.headers);
-            Some(RunOwner::Address(rate_limit_prefix(client)))
+        let owner = match caller {
+            Some(caller) => RunOwner::Caller(caller),
+            None => self
+                .address(head)
+                .map_or(RunOwner::Unknown, RunOwner::Address),
         };
-        let owner = caller
-            .map(RunOwner::Caller)
-            .or_else(address)
-            .unwrap_or(RunOwner::Unknown);
         self.by_caller.hash(owner)
+    }
+
+    /// Returns the client address, if the server provides the address of the peer. An IPv6 address
+    /// is the one of its /64 network.
+    pub(crate) fn address(&self, head: &Parts) -> Option<IpAddr> {
+        let peer = peer(&head.extensions)?;
+        Some(rate_limit_prefix(self.proxies.client(peer, &head.headers)))
     }
 
     /// Counts a run of a caller. Returns `false` if the caller is at its bound.

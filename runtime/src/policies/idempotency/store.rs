@@ -3,6 +3,7 @@ use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::str::FromStr;
 use core::time::Duration;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -25,7 +26,7 @@ use crate::facet::StoreFuture;
 ///
 /// | state | `begin`, same request | `begin`, other request |
 /// |---|---|---|
-/// | ABSENT | `Started` | `Started` |
+/// | ABSENT | `Started`, or `QuotaExceeded` | `Started`, or `QuotaExceeded` |
 /// | RUNNING | `InFlight` (`Started` for its own token) | `Mismatch` |
 /// | RUNNING, lease lapsed, `on_crash = rerun` | `Started` | `Mismatch` |
 /// | RUNNING, lease lapsed, otherwise | `Unknown` | `Mismatch` |
@@ -34,7 +35,8 @@ use crate::facet::StoreFuture;
 pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// Takes the record for a run, or returns the state that prevents this.
     ///
-    /// **Atomic**: of several calls for one ABSENT record exactly one returns `Started`.
+    /// **Atomic**: of several calls for one ABSENT record exactly one returns `Started`, unless the
+    /// store refuses new records of their holder.
     ///
     /// **Idempotent**: a repeated call with the same token returns `Started` again. After an
     /// `abort` of the token, `begin` returns `Aborted` for the time of one lease. So a `begin` that
@@ -306,6 +308,20 @@ impl Token {
     }
 }
 
+/// The client whose share of a store a record counts towards.
+///
+/// A store can bound this share ([`BeginOutcome::QuotaExceeded`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RecordHolder {
+    /// The authenticated caller with this hash, which is [`RecordKey::caller`].
+    Caller([u8; 16]),
+    /// All anonymous clients with this IPv4 address, or in this /64 network of IPv6.
+    Address(IpAddr),
+    /// All anonymous clients, if the server does not provide their addresses.
+    Unknown,
+}
+
 /// The arguments of [`IdempotencyStore::begin`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -325,10 +341,14 @@ pub struct Begin {
     pub on_crash: OnCrash,
     /// The time for which the record stays UNKNOWN after its lease has lapsed.
     pub ttl: Duration,
+    /// The client whose share of the store the record counts towards. A store that does not bound
+    /// shares ignores this field.
+    pub holder: RecordHolder,
 }
 
 impl Begin {
-    /// Creates the arguments for a run of the record `key`, without earlier fingerprints.
+    /// Creates the arguments for a run of the record `key`, without earlier fingerprints. The
+    /// holder is the caller of the key.
     pub const fn new(
         key: RecordKey,
         fingerprint: Fingerprint,
@@ -345,7 +365,15 @@ impl Begin {
             lease,
             on_crash,
             ttl,
+            holder: RecordHolder::Caller(*key.caller()),
         }
+    }
+
+    /// Sets the client whose share of the store the record counts towards.
+    #[must_use]
+    pub const fn with_holder(mut self, holder: RecordHolder) -> Self {
+        self.holder = holder;
+        self
     }
 
     /// Sets the fingerprints of the request by earlier versions of the comparison rule.
@@ -436,6 +464,16 @@ pub enum BeginOutcome {
     Mismatch,
     /// The token was aborted earlier; the record is unchanged.
     Aborted,
+    /// The record is ABSENT, and the store refuses new records of this
+    /// [holder](Begin::holder), because the store is almost full and the holder has a large share
+    /// of it. Nothing was written.
+    ///
+    /// A store returns this outcome only for an ABSENT record. A store without a bound for each
+    /// holder never returns it.
+    QuotaExceeded {
+        /// The time after which the holder can begin a new record at the earliest.
+        retry_after: Duration,
+    },
 }
 
 /// The result of [`IdempotencyStore::complete`].

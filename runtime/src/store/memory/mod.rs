@@ -2,6 +2,7 @@
 //! are lost when the process ends.
 
 mod records;
+mod shares;
 mod table;
 
 pub use records::MemoryRecords;

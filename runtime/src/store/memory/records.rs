@@ -2,6 +2,7 @@ use core::fmt;
 use core::time::Duration;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::shares::Usage;
 use super::table::Table;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::policies::idempotency::{
@@ -15,17 +16,15 @@ use crate::store::StoreFuture;
 /// A record is never removed before it expires. When a limit is reached, new keys are refused with
 /// [`StoreError::Full`](crate::store::StoreError::Full) until old records expire. The responses of
 /// active runs are stored even beyond the limit of bytes.
+///
+/// One caller cannot fill the store. If more than three quarters of a limit are used, a holder that
+/// uses more than a tenth of this limit gets
+/// [`BeginOutcome::QuotaExceeded`] for new keys. Other holders still get new keys. Retries of
+/// existing records are never refused.
 pub struct MemoryRecords {
     table: Mutex<Table>,
-    bounds: Bounds,
+    bounds: Usage,
     clock: Arc<dyn Clock>,
-}
-
-/// The limits of a store of records.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
-    pub(super) records: usize,
-    pub(super) bytes: usize,
 }
 
 impl MemoryRecords {
@@ -49,7 +48,7 @@ impl MemoryRecords {
     pub fn with_bounds(records: usize, bytes: usize, clock: Arc<dyn Clock>) -> Self {
         Self {
             table: Mutex::default(),
-            bounds: Bounds { records, bytes },
+            bounds: Usage { records, bytes },
             clock,
         }
     }
@@ -133,7 +132,7 @@ mod tests {
     use core::time::Duration;
 
     use super::*;
-    use crate::policies::idempotency::{Fingerprint, OnCrash, Outcome, Token};
+    use crate::policies::idempotency::{Fingerprint, OnCrash, Outcome, RecordHolder, Token};
     use crate::store::StoreError;
     use crate::testing::TestClock;
 
@@ -148,6 +147,7 @@ mod tests {
             lease: LEASE,
             on_crash: OnCrash::Unknown,
             ttl: Duration::from_hours(24),
+            holder: RecordHolder::Caller([number; 16]),
         }
     }
 

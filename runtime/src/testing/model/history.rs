@@ -86,7 +86,9 @@ impl History {
             }
             BeginOutcome::Started => self.check_begin_of_free_key(begin, found),
             BeginOutcome::InFlight | BeginOutcome::Unknown => Ok(()),
-            BeginOutcome::Done(_) | BeginOutcome::Mismatch => Err(OUTCOME_INVENTED),
+            BeginOutcome::Done(_) | BeginOutcome::Mismatch | BeginOutcome::QuotaExceeded { .. } => {
+                Err(OUTCOME_INVENTED)
+            }
         }
     }
 

@@ -1,6 +1,8 @@
 //! An instance that makes no progress (by SIGSTOP or by a blocking handler) for longer than its
 //! lease.
 
+use core::time::Duration;
+
 use tokio::time::{Instant, sleep};
 
 use crate::client::{Order, ResponseChecks};
@@ -40,7 +42,8 @@ async fn a12_a_stopped_run_is_unknown_until_it_completes() {
 }
 
 #[tokio::test]
-async fn a12_a_run_stopped_longer_than_its_lease_stays_unknown_while_it_continues() {
+async fn a12_a_run_stopped_longer_than_its_lease_is_in_flight_at_its_instance_and_unknown_at_others()
+ {
     let deployment = Deployment::start();
     let tea = Order::of("tea").held();
     let (one, run, other) = stop_during_run(&deployment, &tea, "tea").await;
@@ -48,7 +51,8 @@ async fn a12_a_run_stopped_longer_than_its_lease_stays_unknown_while_it_continue
     one.resume();
     let end = Instant::now() + LEASE;
     while Instant::now() < end {
-        one.send(&tea).await.assert_unknown();
+        one.send(&tea).await.assert_in_flight();
+        other.send(&tea).await.assert_unknown();
         sleep(LEASE / 20).await;
     }
     one.release("tea");
@@ -56,6 +60,49 @@ async fn a12_a_run_stopped_longer_than_its_lease_stays_unknown_while_it_continue
     first.assert_placed();
     other.send(&tea).await.assert_replay_of(&first);
     assert_eq!(deployment.runs("tea"), 1);
+}
+
+#[tokio::test]
+async fn a12_after_a_pause_no_retry_at_the_same_instance_runs_beside_the_run_or_is_unknown() {
+    let deployment = Deployment::start();
+    let (lease, redis) = (Duration::from_millis(300), deployment.redis.url());
+    for (store, path, item) in [
+        ("memory:", "/v1/orders", "tea"),
+        ("memory:", "/v1/drafts", "salt"),
+        ("memory:", "/v1/limited-orders", "rice"),
+        (redis.as_str(), "/v1/orders", "oil"),
+        (redis.as_str(), "/v1/drafts", "milk"),
+        (redis.as_str(), "/v1/limited-orders", "corn"),
+    ] {
+        let settings = [("APLOMB_LEASE", "300ms"), ("APLOMB_STORE", store)];
+        let instance = deployment.instance_with(item, &settings);
+        let order = Order::of(item).to(path).held();
+        let run = instance.send_in_background(&order);
+        deployment.until_run(item, 1).await;
+
+        instance.pause();
+        sleep(lease * 2).await;
+        // These requests wait at the paused process, and arrive together with its next heartbeat.
+        let waiting: Vec<_> = (0..8)
+            .map(|_| instance.send_in_background(&order))
+            .collect();
+        sleep(lease).await;
+        instance.resume();
+        for retry in waiting {
+            retry.response().await.assert_in_flight();
+        }
+        let end = Instant::now() + lease * 2;
+        while Instant::now() < end {
+            instance.send(&order).await.assert_in_flight();
+            sleep(lease / 20).await;
+        }
+
+        instance.release(item);
+        let first = run.response().await;
+        first.assert_placed();
+        instance.send(&order).await.assert_replay_of(&first);
+        assert_eq!(deployment.runs(item), 1, "{store} {path}");
+    }
 }
 
 #[tokio::test]

@@ -47,11 +47,13 @@ async fn a12_a_run_completes_after_a_restart_of_the_store() {
         let run = service.send_in_background(&tea);
         deployment.until_run("tea", 1).await;
         deployment.redis.kill();
-        service.send(&tea).await.assert_store_unavailable();
+        service.send(&tea).await.assert_in_flight();
+        let coffee = Order::of("coffee");
+        service.send(&coffee).await.assert_store_unavailable();
         restart(&deployment.redis);
-        // If Redis has lost the record, the key is free until the run completes. The test therefore
-        // releases the run immediately.
-        service.retry(&Order::of("coffee")).await.assert_placed();
+        service.retry(&coffee).await.assert_placed();
+        // If Redis has lost the record, the key is free for other instances until the run completes.
+        service.send(&tea).await.assert_in_flight();
         service.release("tea");
         let first = run.response().await;
         first.assert_placed();

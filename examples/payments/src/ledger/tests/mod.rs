@@ -1,5 +1,6 @@
 mod accounts;
 mod concurrency;
+mod disk_full;
 mod files;
 mod history;
 mod payments;
