@@ -8,7 +8,7 @@ use axum::routing::{MethodFilter, MethodRouter};
 
 use super::{Api, check, name};
 use crate::client::{ForwardedField, Networks, TrustedProxies};
-use crate::endpoint::{MountableEndpoint, PathProbe, PathShape};
+use crate::endpoint::{MountableEndpoint, PathShape};
 use crate::pipeline::{EndpointService, Handler, Mount, MountedEndpoint, Shared};
 use crate::policies::deprecation::Deprecation;
 use crate::policies::idempotency::{
@@ -19,7 +19,7 @@ use crate::policies::rate_limit::{
     AuthFailures, EndpointLimits, Instances, LimitClient, Limits, MaxCosts, Overrides,
 };
 use crate::policies::version::{self, Route};
-use crate::request::BodyPace;
+use crate::request::{BodyArgument, BodyPace, BodyRules};
 use crate::secret::Secret;
 use crate::settings;
 use crate::spec::{EndpointSpec, Method};
@@ -349,14 +349,21 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         Mount {
             spec,
             route: route.to_owned(),
-            reads_body: entry.reads_body,
             takes_request_id: takes_request_id(spec),
             deprecation: self.deprecation(spec, route).map(Arc::new),
             limits: errors.collect(clients.limits(spec, settings)).flatten(),
             runs: clients.runs(spec, route, settings),
             timeout: spec.timeout.unwrap_or(self.timeout),
-            body_limit: spec.body_limit.unwrap_or(self.body_limit),
+            body: self.body_rules(entry, settings),
             shared,
+        }
+    }
+
+    fn body_rules(&self, entry: &MountableEndpoint<S>, settings: &Settings) -> BodyRules {
+        BodyRules {
+            limit: entry.spec.body_limit.unwrap_or(self.body_limit),
+            pace: settings.body_pace,
+            argument: body_argument(entry),
         }
     }
 
@@ -388,7 +395,6 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             admission: settings.facets.admission.clone(),
             tracker: self.tracker.clone(),
             problem_base: self.problem_base_or_default(),
-            body_pace: settings.body_pace,
         }
     }
 
@@ -439,8 +445,23 @@ fn handler<S: Clone + Send + Sync + 'static>(entry: MountableEndpoint<S>, state:
 }
 
 fn takes_request_id(spec: &EndpointSpec) -> bool {
-    let is_id = |probe: &PathProbe| probe() == PathShape::RequestId;
-    spec.path_arguments.iter().flatten().any(is_id)
+    has_argument(spec, &PathShape::RequestId)
+}
+
+/// Returns the use of the body by an endpoint. Only the last argument can be the raw body.
+pub(super) fn body_argument<S>(entry: &MountableEndpoint<S>) -> BodyArgument {
+    if !entry.reads_body {
+        BodyArgument::Unread
+    } else if has_argument(entry.spec, &PathShape::RawBody) {
+        BodyArgument::Raw
+    } else {
+        BodyArgument::Decoded
+    }
+}
+
+fn has_argument(spec: &EndpointSpec, shape: &PathShape) -> bool {
+    let mut probes = spec.path_arguments.iter().flatten();
+    probes.any(|probe| probe() == *shape)
 }
 
 fn filter(method: Method) -> MethodFilter {

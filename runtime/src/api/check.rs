@@ -233,7 +233,8 @@ fn path_arguments(spec: &EndpointSpec, errors: &mut StartErrors) {
             | PathShape::Unknown
             | PathShape::Optional(_)
             | PathShape::RequestId
-            | PathShape::Caller => continue,
+            | PathShape::Caller
+            | PathShape::RawBody => continue,
         };
         let names = match parameters.as_slice() {
             [] => String::from("no parameters"),

@@ -28,6 +28,8 @@ pub enum PathShape {
     RequestId,
     /// The argument is the caller, and reads no path parameter.
     Caller,
+    /// The argument is the request or its body as it arrived, and reads no path parameter.
+    RawBody,
 }
 
 impl PathShape {

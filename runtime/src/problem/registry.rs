@@ -79,7 +79,7 @@ pub const MALFORMED_JSON: ProblemSpec =
 /// 400: the body ended before its announced length, or its framing is invalid.
 pub const BODY_INCOMPLETE: ProblemSpec =
     ProblemSpec::new(Category::Validation, "BODY_INCOMPLETE", "Body incomplete").with_status(400);
-/// 415: the endpoint does not accept bodies of this media type.
+/// 415: the endpoint does not accept bodies of this media type or content coding.
 pub const UNSUPPORTED_MEDIA_TYPE: ProblemSpec = ProblemSpec::new(
     Category::Validation,
     "UNSUPPORTED_MEDIA_TYPE",

@@ -6,31 +6,17 @@ use core::time::Duration;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::body::{Body, HttpBody};
+use axum::body::HttpBody;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::{LengthLimitError, Limited};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::body_rules::BodyRules;
 use super::incoming::UnreadBody;
-use super::pace::{BodyPace, Pacer};
+use super::pace::Pacer;
 use super::read::{Stalled, incomplete};
 use crate::problem::{EndpointResponse, Problem, ResponseOrigin, registry};
-
-/// Refuses a body whose announced length is over the limit.
-pub(crate) fn check_length(body: &Body, limit: u64) -> Result<(), Problem> {
-    if body.size_hint().lower() <= limit {
-        return Ok(());
-    }
-    Err(too_large(limit))
-}
-
-/// Returns the problem for a body over the limit.
-pub(crate) fn too_large(limit: u64) -> Problem {
-    Problem::new(&registry::BODY_TOO_LARGE).with_detail(format!(
-        "the body is larger than the limit of {limit} bytes"
-    ))
-}
 
 /// The progress of reading a body. The pipeline needs it, because an extractor may not report why
 /// it could not read the body. `None` for a request without a body.
@@ -149,8 +135,8 @@ pub(crate) struct LimitedBody {
 }
 
 impl LimitedBody {
-    pub(crate) fn new(body: UnreadBody, limit: u64, state: BodyReadState, pace: BodyPace) -> Self {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    pub(crate) fn new(body: UnreadBody, rules: &BodyRules, state: BodyReadState) -> Self {
+        let limit = usize::try_from(rules.limit).unwrap_or(usize::MAX);
         let body = ReturnedBody {
             body: Some(body),
             state: state.clone(),
@@ -158,7 +144,7 @@ impl LimitedBody {
         Self {
             body: Limited::new(body, limit),
             state,
-            pacer: Pacer::new(pace),
+            pacer: Pacer::new(rules.pace),
             timer: None,
         }
     }
@@ -274,15 +260,29 @@ impl LimitedBody {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
     use futures_util::stream;
 
+    use super::super::body_rules::BodyArgument;
+    use super::super::pace::BodyPace;
     use super::super::read;
     use super::*;
 
+    fn rules(limit: u64) -> BodyRules {
+        BodyRules {
+            limit,
+            pace: BodyPace::DEFAULT,
+            argument: BodyArgument::Decoded,
+        }
+    }
+
     async fn problem_of(body: Body, limit: u64) -> &'static str {
-        let (state, pace) = (BodyReadState::new(true), BodyPace::DEFAULT);
         let body = UnreadBody::new(body, &http::HeaderMap::new(), false);
-        let body = Body::new(LimitedBody::new(body, limit, state, pace));
+        let body = Body::new(LimitedBody::new(
+            body,
+            &rules(limit),
+            BodyReadState::new(true),
+        ));
         read::read(body)
             .await
             .expect_err("a body that cannot be read")

@@ -3,6 +3,7 @@
 //! Policies use this module. They use neither the pipeline nor each other.
 
 mod body;
+mod body_rules;
 mod caller;
 mod deadline;
 mod id;
@@ -20,6 +21,7 @@ use core::pin::Pin;
 
 pub use crate::problem::endpoint_response::{EndpointResponse, ResponseOrigin};
 pub(crate) use body::BodyReadState;
+pub(crate) use body_rules::{BodyArgument, BodyRules};
 pub(crate) use caller::AuthenticatedCaller;
 pub use caller::Caller;
 pub(crate) use deadline::{Within, deadline_exceeded, due_in, with_timeout, within_until};

@@ -11,6 +11,24 @@
 //! reads and discards the rest. Otherwise a client that is still sending the body could lose the
 //! response. The service stops reading after 16 MiB, after five seconds, or when the client pauses.
 //!
+//! # Content codings
+//!
+//! Aplomb decodes no content coding. An endpoint that reads a body refuses every `Content-Encoding`
+//! except `identity` with a 415 `UNSUPPORTED_MEDIA_TYPE`, before it reads the body. The response has
+//! the field `Accept-Encoding: identity`. Handlers whose last argument is axum's `Request` or `Body`
+//! get coded bodies unchanged, with the `Content-Encoding` field.
+//!
+//! To accept compressed bodies, put the `RequestDecompressionLayer` of tower-http around the router
+//! of [`into_router`](crate::Api::into_router). This layer decodes the body and removes the field
+//! `Content-Encoding`. The limit then applies to the decoded bytes, so a small compressed body cannot
+//! become a large one.
+//!
+//! ```text
+//! let router = api.into_router(state).await?.layer(RequestDecompressionLayer::new());
+//! ```
+//!
+//! # axum's own limit
+//!
 //! The extractors of axum have their own limit of 2 MiB. A `body_limit` above 2 MiB also replaces
 //! that limit.
 //!
