@@ -83,6 +83,11 @@ impl Sending {
         }
     }
 
+    /// Resets the stream.
+    pub(crate) fn reset(mut self) {
+        self.body.send_reset(h2::Reason::CANCEL);
+    }
+
     /// Returns the response. Fails if the server resets the stream.
     pub(crate) async fn response(self) -> Response<Bytes> {
         let response = self.response.await.expect("a response");

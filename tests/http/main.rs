@@ -5,6 +5,7 @@ mod admission;
 mod algorithms;
 mod app;
 mod auth;
+mod body_memory;
 mod codes;
 mod content_coding;
 mod deprecation;

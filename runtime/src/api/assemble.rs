@@ -19,7 +19,7 @@ use crate::policies::rate_limit::{
     AuthFailures, EndpointLimits, Instances, LimitClient, Limits, MaxCosts, Overrides,
 };
 use crate::policies::version::{self, Route};
-use crate::request::{BodyArgument, BodyPace, BodyRules};
+use crate::request::{BodyArgument, BodyMemory, BodyPace, BodyRules};
 use crate::secret::Secret;
 use crate::settings;
 use crate::spec::{EndpointSpec, Method};
@@ -86,6 +86,7 @@ pub(super) struct Settings {
     overrides: Overrides,
     pub(super) instances: Instances,
     pub(super) body_pace: BodyPace,
+    body_memory: Arc<BodyMemory>,
     proxies: TrustedProxies,
 }
 
@@ -194,6 +195,10 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         let max_handler_duration = errors.collect(self.max_handler_duration_setting());
         let overrides = errors.collect(Overrides::from_env(self.routes.specs()));
         let body_pace = errors.collect(self.body_pace_setting());
+        let body_memory = errors.collect(self.body_memory_setting());
+        if let Some(body_memory) = body_memory {
+            check::body_memory(self, body_memory, errors);
+        }
         let instances = errors.collect(
             self.instances
                 .map_or_else(Instances::from_env, Instances::new),
@@ -222,6 +227,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             overrides: overrides?,
             instances: instances?,
             body_pace: body_pace?,
+            body_memory: Arc::new(BodyMemory::new(body_memory?)),
             proxies: proxies?,
         })
     }
@@ -284,6 +290,13 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             None => settings::number("APLOMB_BODY_MIN_RATE", BodyPace::DEFAULT.min_rate)?,
         };
         Ok(BodyPace { silence, min_rate })
+    }
+
+    fn body_memory_setting(&self) -> Result<u64, StartError> {
+        match self.body_memory {
+            Some(bytes) => Ok(bytes),
+            None => settings::size("APLOMB_BODY_MEMORY", BodyMemory::DEFAULT_LIMIT),
+        }
     }
 
     fn assemble(self, settings: &Settings, state: S, errors: &mut StartErrors) -> Router {
@@ -364,6 +377,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             limit: entry.spec.body_limit.unwrap_or(self.body_limit),
             pace: settings.body_pace,
             argument: body_argument(entry),
+            memory: Arc::clone(&settings.body_memory),
         }
     }
 
@@ -454,8 +468,10 @@ pub(super) fn body_argument<S>(entry: &MountableEndpoint<S>) -> BodyArgument {
         BodyArgument::Unread
     } else if has_argument(entry.spec, &PathShape::RawBody) {
         BodyArgument::Raw
+    } else if has_argument(entry.spec, &PathShape::StreamedBody) {
+        BodyArgument::Streamed
     } else {
-        BodyArgument::Decoded
+        BodyArgument::Buffered
     }
 }
 

@@ -30,6 +30,8 @@ pub enum PathShape {
     Caller,
     /// The argument is the request or its body as it arrived, and reads no path parameter.
     RawBody,
+    /// The argument reads the body part by part, and reads no path parameter.
+    StreamedBody,
 }
 
 impl PathShape {

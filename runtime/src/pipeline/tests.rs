@@ -21,8 +21,8 @@ use crate::policies::rate_limit::{
 };
 use crate::problem::{EndpointResponse, ResponseOrigin};
 use crate::request::{
-    BodyArgument, BodyPace, BodyRules, IncomingRequest, RequestInfo, RequestState, ResponseWriter,
-    Stage, StageResult,
+    BodyArgument, BodyMemory, BodyPace, BodyRules, IncomingRequest, RequestInfo, RequestState,
+    ResponseWriter, Stage, StageResult,
 };
 use crate::spec::{EndpointSpec, Method};
 use crate::store::{MemoryLimits, MemoryRecords};
@@ -54,7 +54,8 @@ fn mount(spec: &'static EndpointSpec, auth: Option<Arc<dyn Authenticator>>) -> M
         body: BodyRules {
             limit: 1 << 20,
             pace: BodyPace::DEFAULT,
-            argument: BodyArgument::Decoded,
+            argument: BodyArgument::Buffered,
+            memory: Arc::new(BodyMemory::new(BodyMemory::DEFAULT_LIMIT)),
         },
         deprecation: None,
         limits: limits(spec),

@@ -157,6 +157,13 @@ pub const STORE_UNAVAILABLE: ProblemSpec = ProblemSpec::new(
 .with_status(503)
 .without_effects()
 .with_retry_after(Duration::from_secs(1));
+/// 503: the service has too much work. The handler did not run.
+pub const OVERLOADED: ProblemSpec =
+    ProblemSpec::new(Category::Dependency, "OVERLOADED", "Overloaded")
+        .with_status(503)
+        .with_detail("the service has too much work at the moment")
+        .without_effects()
+        .with_retry_after(Duration::from_secs(1));
 /// 503: the service cannot check credentials now. The handler did not run.
 pub const AUTHENTICATION_UNAVAILABLE: ProblemSpec = ProblemSpec::new(
     Category::Dependency,
@@ -207,6 +214,7 @@ pub const ALL: &[ProblemSpec] = &[
     VERSION_GONE,
     DEADLINE_EXCEEDED,
     STORE_UNAVAILABLE,
+    OVERLOADED,
     AUTHENTICATION_UNAVAILABLE,
     SERVICE_UNAVAILABLE,
     INTERNAL,

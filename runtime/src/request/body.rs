@@ -4,7 +4,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::HttpBody;
 use bytes::Bytes;
@@ -12,7 +12,8 @@ use http_body::{Frame, SizeHint};
 use http_body_util::{LengthLimitError, Limited};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::body_rules::BodyRules;
+use super::body_memory::{BodyShare, MemoryUsedUp};
+use super::body_rules::{BodyArgument, BodyRules};
 use super::incoming::UnreadBody;
 use super::pace::Pacer;
 use super::read::{Stalled, incomplete};
@@ -26,8 +27,17 @@ pub(crate) struct BodyReadState(Option<Arc<Progress>>);
 #[derive(Debug)]
 struct Progress {
     state: AtomicU8,
+    kept: Mutex<Kept>,
+}
+
+/// The data that is kept until the request ends.
+#[derive(Debug, Default)]
+struct Kept {
     /// The rest of a body that an extractor or the handler did not read to its end.
-    unread: Mutex<Option<UnreadBody>>,
+    unread: Option<UnreadBody>,
+    /// The share of a body that an extractor has read. The pipeline cannot see when the extracted
+    /// value is dropped.
+    share: Option<BodyShare>,
 }
 
 /// No read waits: reading has not begun, pauses between two reads, or has finished.
@@ -40,6 +50,8 @@ const STALLED: u8 = 2;
 const TOO_LARGE: u8 = 3;
 /// A read failed, because the body ended early or its framing is invalid.
 const BROKEN: u8 = 4;
+/// A read failed, because the memory for bodies is used up.
+const OVERLOADED: u8 = 5;
 
 impl BodyReadState {
     /// Returns the state of a body that has not been read. An empty body needs no allocation.
@@ -47,7 +59,7 @@ impl BodyReadState {
         Self(has_body.then(|| {
             Arc::new(Progress {
                 state: AtomicU8::new(READING),
-                unread: Mutex::new(None),
+                kept: Mutex::default(),
             })
         }))
     }
@@ -84,6 +96,7 @@ impl BodyReadState {
             STALLED => Problem::new(&registry::REQUEST_TIMEOUT),
             TOO_LARGE => Problem::new(&registry::BODY_TOO_LARGE),
             BROKEN => incomplete(),
+            OVERLOADED => MemoryUsedUp::problem(),
             _ => return,
         };
         *outcome = EndpointResponse::refused(problem);
@@ -108,30 +121,37 @@ impl BodyReadState {
         if matches!(self.get(), STALLED | BROKEN) {
             return None;
         }
-        let mut unread = progress
-            .unread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        unread.take()
+        progress.kept().unread.take()
     }
 
     fn give_back(&self, body: UnreadBody) {
         if let Some(progress) = &self.0 {
-            let mut unread = progress
-                .unread
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            *unread = Some(body);
+            progress.kept().unread = Some(body);
+        }
+    }
+
+    fn keep(&self, share: BodyShare) {
+        if let Some(progress) = &self.0 {
+            progress.kept().share = Some(share);
         }
     }
 }
 
-/// A body that fails if it grows over its limit, or if the client is too slow.
+impl Progress {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A body that fails if it grows over its limit, if the client is too slow, or if the memory for
+/// bodies is used up.
 pub(crate) struct LimitedBody {
     body: Limited<ReturnedBody>,
     state: BodyReadState,
     pacer: Pacer,
     timer: Option<(Instant, Pin<Box<Sleep>>)>,
+    /// `None` for a handler that reads the body part by part. Such a handler bounds its memory itself.
+    share: Option<BodyShare>,
 }
 
 impl LimitedBody {
@@ -146,6 +166,8 @@ impl LimitedBody {
             state,
             pacer: Pacer::new(rules.pace),
             timer: None,
+            share: (rules.argument == BodyArgument::Buffered)
+                .then(|| BodyShare::new(&rules.memory)),
         }
     }
 }
@@ -199,6 +221,9 @@ impl Drop for LimitedBody {
         if self.state.get() == WAITING {
             self.state.set(READING);
         }
+        if let Some(share) = self.share.take().filter(|share| !share.is_empty()) {
+            self.state.keep(share);
+        }
     }
 }
 
@@ -222,6 +247,12 @@ impl HttpBody for LimitedBody {
                     .and_then(|frame| frame.as_ref().ok()?.data_ref());
                 let bytes = data.map_or(0, Bytes::len);
                 self.pacer.add(bytes, waited);
+                if let Some(share) = &mut self.share
+                    && let Err(used_up) = share.add(bytes)
+                {
+                    self.state.set(OVERLOADED);
+                    return Poll::Ready(Some(Err(used_up.into())));
+                }
                 self.state.set(match &polled {
                     Some(Err(error)) if error.is::<LengthLimitError>() => TOO_LARGE,
                     Some(Err(_)) => BROKEN,
@@ -263,7 +294,7 @@ mod tests {
     use axum::body::Body;
     use futures_util::stream;
 
-    use super::super::body_rules::BodyArgument;
+    use super::super::body_memory::{BodyMemory, FREE};
     use super::super::pace::BodyPace;
     use super::super::read;
     use super::*;
@@ -272,14 +303,18 @@ mod tests {
         BodyRules {
             limit,
             pace: BodyPace::DEFAULT,
-            argument: BodyArgument::Decoded,
+            argument: BodyArgument::Buffered,
+            memory: Arc::new(BodyMemory::new(0)),
         }
     }
 
+    fn unread(body: Body) -> UnreadBody {
+        UnreadBody::new(body, &http::HeaderMap::new(), false)
+    }
+
     async fn problem_of(body: Body, limit: u64) -> &'static str {
-        let body = UnreadBody::new(body, &http::HeaderMap::new(), false);
         let body = Body::new(LimitedBody::new(
-            body,
+            unread(body),
             &rules(limit),
             BodyReadState::new(true),
         ));
@@ -301,5 +336,10 @@ mod tests {
             "gone",
         ))]));
         assert_eq!(problem_of(broken, 10).await, "BODY_INCOMPLETE");
+        let large = Body::from(vec![0; FREE as usize + 1]);
+        assert_eq!(problem_of(large, 1 << 20).await, "OVERLOADED");
+        let free = Body::from(vec![0; FREE as usize]);
+        let body = LimitedBody::new(unread(free), &rules(1 << 20), BodyReadState::new(true));
+        assert!(read::read(Body::new(body)).await.is_ok());
     }
 }

@@ -1,9 +1,12 @@
 //! The rules for the bodies of the requests to one endpoint.
 
+use std::sync::Arc;
+
 use axum::body::{Body, HttpBody};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
 use http::{HeaderMap, HeaderValue};
 
+use super::body_memory::BodyMemory;
 use super::pace::BodyPace;
 use crate::problem::{Problem, registry};
 
@@ -14,6 +17,8 @@ pub(crate) struct BodyRules {
     pub(crate) limit: u64,
     pub(crate) pace: BodyPace,
     pub(crate) argument: BodyArgument,
+    /// The memory that the bodies of all requests share.
+    pub(crate) memory: Arc<BodyMemory>,
 }
 
 /// The use of the body by the handler's last argument.
@@ -21,8 +26,10 @@ pub(crate) struct BodyRules {
 pub(crate) enum BodyArgument {
     /// No argument reads the body.
     Unread,
-    /// The argument is made from the decoded body.
-    Decoded,
+    /// The argument is made from the whole body.
+    Buffered,
+    /// The handler reads the decoded body part by part, such as a form with axum's `Multipart`.
+    Streamed,
     /// The argument is the request or its body as it arrived. The handler reads the head and the
     /// bytes itself.
     Raw,
@@ -40,7 +47,11 @@ impl BodyRules {
         if body.size_hint().lower() > self.limit {
             return Err(too_large(self.limit));
         }
-        if self.argument == BodyArgument::Decoded && is_coded(headers) {
+        let is_decoded = matches!(
+            self.argument,
+            BodyArgument::Buffered | BodyArgument::Streamed
+        );
+        if is_decoded && is_coded(headers) {
             return Err(unsupported_coding());
         }
         Ok(())

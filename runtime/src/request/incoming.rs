@@ -17,6 +17,7 @@ use http_body_util::BodyExt;
 use tokio::time::timeout;
 
 use super::body::{BodyReadState, LimitedBody};
+use super::body_memory::{BodyShare, MemoryUsedUp};
 use super::body_rules::{self, BodyRules};
 use super::pace::Pacer;
 use super::read;
@@ -163,6 +164,7 @@ impl IncomingRequest {
 
     async fn read_body(&mut self, rules: &BodyRules) -> Result<Bytes, Problem> {
         let mut pacer = Pacer::new(rules.pace);
+        let mut share = BodyShare::new(&rules.memory);
         let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
         loop {
             let frame = pacer.wait(self.incoming.body.frame()).await?;
@@ -171,7 +173,14 @@ impl IncomingRequest {
             let Ok(data) = frame.map_err(|error| read::failure(&error))?.into_data() else {
                 continue;
             };
+            let received = first.len().max(rest.len()) + data.len();
+            if received as u64 > rules.limit {
+                return Err(body_rules::too_large(rules.limit));
+            }
             pacer.add(data.len(), Duration::ZERO);
+            share
+                .add(data.len())
+                .map_err(|MemoryUsedUp| MemoryUsedUp::problem())?;
             // Most bodies arrive in one part, which is not copied.
             if first.is_empty() {
                 first = data;
@@ -181,18 +190,16 @@ impl IncomingRequest {
                 }
                 rest.extend_from_slice(&data);
             }
-            if first.len().max(rest.len()) as u64 > rules.limit {
-                return Err(body_rules::too_large(rules.limit));
-            }
             if self.incoming.body.is_end_stream() {
                 break;
             }
         }
-        Ok(if rest.is_empty() {
+        let whole = if rest.is_empty() {
             first
         } else {
             rest.freeze()
-        })
+        };
+        Ok(share.attach_to(whole))
     }
 
     /// Returns the body that was read, or an empty body if there is none.

@@ -27,6 +27,24 @@
 //! let router = api.into_router(state).await?.layer(RequestDecompressionLayer::new());
 //! ```
 //!
+//! # Memory
+//!
+//! The bodies that are in memory at the same time are bounded over all connections, to 128 MiB
+//! (`APLOMB_BODY_MEMORY`, [`Api::body_memory`](crate::Api::body_memory)). If the next part of a body
+//! does not fit, the request gets a 503 `OVERLOADED` with a `Retry-After` of one to three seconds. Its
+//! handler does not run, and no record of an idempotency key begins.
+//!
+//! - The first 16 KiB of each body are not counted, so small bodies pass while other clients send
+//!   large ones.
+//! - Bytes are counted when they arrive. A client cannot reserve memory with a `Content-Length`.
+//! - Aplomb reads the whole body before the handler if the request has an idempotency key, and a body
+//!   of at most 64 KiB if the endpoint has a rate limit. The bytes of such a body are counted until
+//!   the last clone of its `Bytes` is dropped. Other bodies are counted until the request ends.
+//! - A body that a handler reads part by part is not counted: that of an endpoint without a key whose
+//!   last argument is axum's `Request`, `Body` or, with the feature `multipart`, `Multipart`. Such a
+//!   handler bounds its memory by `body_limit` and by the parts that it keeps.
+//! - The buffer of a body that arrives in parts can be up to twice as large as the body.
+//!
 //! # axum's own limit
 //!
 //! The extractors of axum have their own limit of 2 MiB. A `body_limit` above 2 MiB also replaces
