@@ -229,7 +229,7 @@ async fn an_http2_client_gets_the_same_responses() {
     let service = service().await;
     let held = service.use_up().await;
     let mut http2 = Http2::connect(&service.server.url("")).await;
-    let head = |path: &str| {
+    let request = |path: &str| {
         http::Request::builder()
             .method(method(path))
             .uri(format!("http://x{path}"))
@@ -238,18 +238,18 @@ async fn an_http2_client_gets_the_same_responses() {
             .header("idempotency-key", "k")
     };
     for path in BUFFERING {
-        let response = http2.send(head(path), json(LARGE).as_bytes()).await;
+        let response = http2.send(request(path), json(LARGE).as_bytes()).await;
         assert_eq!(response.status(), 503, "{path}");
         let problem = serde_json::from_slice(response.body()).expect("a document");
         let retry_after = response.headers().get("retry-after");
         assert_overloaded(&problem, retry_after.and_then(|value| value.to_str().ok()));
     }
-    let response = http2.send(head("/bytes"), json(FREE).as_bytes()).await;
+    let response = http2.send(request("/bytes"), json(FREE).as_bytes()).await;
     assert_eq!(response.status(), 200);
     service.release(held).await;
     service.until_free().await;
     for path in BUFFERING {
-        let response = http2.send(head(path), json(LARGE).as_bytes()).await;
+        let response = http2.send(request(path), json(LARGE).as_bytes()).await;
         assert_eq!(response.status(), 200, "{path}");
     }
     http2.close().await;

@@ -336,9 +336,9 @@ mod tests {
             "gone",
         ))]));
         assert_eq!(problem_of(broken, 10).await, "BODY_INCOMPLETE");
-        let large = Body::from(vec![0; FREE as usize + 1]);
+        let large = Body::from(vec![0; FREE + 1]);
         assert_eq!(problem_of(large, 1 << 20).await, "OVERLOADED");
-        let free = Body::from(vec![0; FREE as usize]);
+        let free = Body::from(vec![0; FREE]);
         let body = LimitedBody::new(unread(free), &rules(1 << 20), BodyReadState::new(true));
         assert!(read::read(Body::new(body)).await.is_ok());
     }

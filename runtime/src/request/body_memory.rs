@@ -24,7 +24,7 @@ pub(crate) struct BodyMemory {
 }
 
 /// The number of bytes of each body that are not counted: 16 KiB.
-pub(crate) const FREE: u64 = 16 << 10;
+pub(crate) const FREE: usize = 16 << 10;
 
 impl BodyMemory {
     /// The default limit in bytes: 128 MiB.
@@ -78,15 +78,21 @@ impl BodyShare {
     #[inline]
     pub(crate) fn add(&mut self, bytes: usize) -> Result<(), MemoryUsedUp> {
         self.received = self.received.saturating_add(bytes as u64);
-        if self.received <= FREE {
+        let counted = self.received.saturating_sub(FREE as u64);
+        if counted == 0 {
             return Ok(());
         }
-        let missing = self.received - FREE - self.taken;
+        let missing = counted - self.taken;
         if !self.memory.try_take(missing) {
             return Err(MemoryUsedUp);
         }
         self.taken += missing;
         Ok(())
+    }
+
+    /// Returns the number of bytes that have arrived.
+    pub(crate) const fn received(&self) -> u64 {
+        self.received
     }
 
     /// Returns `true` if the share has taken nothing from the memory.
@@ -159,13 +165,11 @@ mod tests {
         memory.used.load(Ordering::Relaxed)
     }
 
-    const FIRST: usize = FREE as usize;
-
     #[test]
     fn a_share_grows_with_the_bytes_that_arrive_after_the_free_ones() {
         let memory = Arc::new(BodyMemory::new(1000));
         let mut share = BodyShare::new(&memory);
-        for (bytes, expected) in [(FIRST - 1, 0), (1, 0), (1, 1), (0, 1), (99, 100)] {
+        for (bytes, expected) in [(FREE - 1, 0), (1, 0), (1, 1), (0, 1), (99, 100)] {
             share.add(bytes).expect("room");
             assert_eq!(used(&memory), expected);
         }
@@ -177,14 +181,14 @@ mod tests {
     fn shares_together_reach_the_limit_but_do_not_exceed_it() {
         let memory = Arc::new(BodyMemory::new(1000));
         let (mut one, mut other) = (BodyShare::new(&memory), BodyShare::new(&memory));
-        one.add(FIRST + 400).expect("room");
-        assert!(other.add(FIRST + 601).is_err());
+        one.add(FREE + 400).expect("room");
+        assert!(other.add(FREE + 601).is_err());
         assert_eq!(used(&memory), 400);
         let mut other = BodyShare::new(&memory);
-        other.add(FIRST + 600).expect("room for exactly the rest");
+        other.add(FREE + 600).expect("room for exactly the rest");
         assert!(one.add(1).is_err());
         let mut small = BodyShare::new(&memory);
-        small.add(FIRST).expect("the first bytes are free");
+        small.add(FREE).expect("the first bytes are free");
         drop(one);
         assert_eq!(used(&memory), 600);
         small.add(400).expect("room for the bytes given back");
@@ -194,10 +198,10 @@ mod tests {
     fn bytes_keep_their_share_until_the_last_clone_is_dropped() {
         let memory = Arc::new(BodyMemory::new(1000));
         let mut share = BodyShare::new(&memory);
-        share.add(FIRST + 10).expect("room");
-        let bytes = share.attach_to(Bytes::from(vec![7; FIRST + 10]));
+        share.add(FREE + 10).expect("room");
+        let bytes = share.attach_to(Bytes::from(vec![7; FREE + 10]));
         let part = bytes.slice(5..9);
-        assert_eq!((bytes.len(), &part[..]), (FIRST + 10, &[7; 4][..]));
+        assert_eq!((bytes.len(), &part[..]), (FREE + 10, &[7; 4][..]));
         drop(bytes);
         assert_eq!(used(&memory), 10);
         drop(part);

@@ -165,7 +165,7 @@ impl IncomingRequest {
     async fn read_body(&mut self, rules: &BodyRules) -> Result<Bytes, Problem> {
         let mut pacer = Pacer::new(rules.pace);
         let mut share = BodyShare::new(&rules.memory);
-        let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
+        let (mut first, mut joined) = (Bytes::new(), None::<BytesMut>);
         loop {
             let frame = pacer.wait(self.incoming.body.frame()).await?;
             let Some(frame) = frame else { break };
@@ -173,32 +173,31 @@ impl IncomingRequest {
             let Ok(data) = frame.map_err(|error| read::failure(&error))?.into_data() else {
                 continue;
             };
-            let received = first.len().max(rest.len()) + data.len();
-            if received as u64 > rules.limit {
+            if share.received() + data.len() as u64 > rules.limit {
                 return Err(body_rules::too_large(rules.limit));
             }
             pacer.add(data.len(), Duration::ZERO);
             share
                 .add(data.len())
                 .map_err(|MemoryUsedUp| MemoryUsedUp::problem())?;
-            // Most bodies arrive in one part, which is not copied.
-            if first.is_empty() {
-                first = data;
-            } else {
-                if rest.is_empty() {
-                    rest.extend_from_slice(&first);
+            match &mut joined {
+                Some(joined) => joined.extend_from_slice(&data),
+                // Most bodies arrive in one part, which is not copied.
+                None if first.is_empty() => first = data,
+                None => {
+                    // The first part is dropped, because it keeps the read buffer of hyper.
+                    let first = mem::take(&mut first);
+                    let mut both = BytesMut::with_capacity(first.len() + data.len());
+                    both.extend_from_slice(&first);
+                    both.extend_from_slice(&data);
+                    joined = Some(both);
                 }
-                rest.extend_from_slice(&data);
             }
             if self.incoming.body.is_end_stream() {
                 break;
             }
         }
-        let whole = if rest.is_empty() {
-            first
-        } else {
-            rest.freeze()
-        };
+        let whole = joined.map_or(first, BytesMut::freeze);
         Ok(share.attach_to(whole))
     }
 

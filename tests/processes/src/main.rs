@@ -14,6 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use aplomb::prelude::*;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 #[tokio::main]
@@ -28,6 +29,7 @@ async fn main() -> ExitCode {
         place_limited_order,
         print_report,
         list_prices,
+        upload,
         list_numbers,
         by_token_bucket,
         by_leaky_bucket,
@@ -100,6 +102,17 @@ async fn print_report(State(app): State<App>, Json(order): Json<Order>) -> Creat
 #[endpoint(get = "/prices", version = 1, rate_limit("20/hour"))]
 async fn list_prices() -> &'static str {
     "tea: 2"
+}
+
+/// Reads a body of at most a megabyte.
+#[endpoint(
+    post = "/uploads",
+    version = 1,
+    not_idempotent = "nothing is stored",
+    body_limit = "1MB"
+)]
+async fn upload(body: Bytes) -> String {
+    body.len().to_string()
 }
 
 /// Lists three numbers, one per page.

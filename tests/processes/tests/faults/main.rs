@@ -7,6 +7,7 @@ mod deployment;
 mod encrypted;
 mod instance;
 mod killed;
+mod large_bodies;
 mod limits;
 mod panics;
 mod start;
