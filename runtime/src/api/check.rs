@@ -117,7 +117,7 @@ pub(super) fn times_to_live<S>(api: &Api<S>, lease: Duration, errors: &mut Start
 }
 
 /// Checks that the largest body that is read as a whole fits into the memory for bodies. Otherwise
-/// such a body would always be a 503.
+/// this body would always be a 503.
 pub(super) fn body_memory<S: Clone + Send + Sync + 'static>(
     api: &Api<S>,
     memory: u64,

@@ -17,7 +17,7 @@ macro_rules! rejections {
         #[diagnostic::do_not_recommend]
         impl ApiError for $rejection {
             fn problem(&self) -> Problem {
-                // An extractor of the body fails with an axum error, whatever the cause.
+                // An extractor of the body wraps the cause in an axum error.
                 read::known_failure(self)
                     .unwrap_or_else(|| problem(self.status(), self.body_text()))
             }

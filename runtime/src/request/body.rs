@@ -27,12 +27,12 @@ pub(crate) struct BodyReadState(Option<Arc<Progress>>);
 #[derive(Debug)]
 struct Progress {
     state: AtomicU8,
-    kept: Mutex<Kept>,
+    leftovers: Mutex<Leftovers>,
 }
 
 /// The data that is kept until the request ends.
 #[derive(Debug, Default)]
-struct Kept {
+struct Leftovers {
     /// The rest of a body that an extractor or the handler did not read to its end.
     unread: Option<UnreadBody>,
     /// The share of a body that an extractor has read. The pipeline cannot see when the extracted
@@ -59,7 +59,7 @@ impl BodyReadState {
         Self(has_body.then(|| {
             Arc::new(Progress {
                 state: AtomicU8::new(READING),
-                kept: Mutex::default(),
+                leftovers: Mutex::default(),
             })
         }))
     }
@@ -121,25 +121,27 @@ impl BodyReadState {
         if matches!(self.get(), STALLED | BROKEN) {
             return None;
         }
-        progress.kept().unread.take()
+        progress.leftovers().unread.take()
     }
 
     fn give_back(&self, body: UnreadBody) {
         if let Some(progress) = &self.0 {
-            progress.kept().unread = Some(body);
+            progress.leftovers().unread = Some(body);
         }
     }
 
     fn keep(&self, share: BodyShare) {
         if let Some(progress) = &self.0 {
-            progress.kept().share = Some(share);
+            progress.leftovers().share = Some(share);
         }
     }
 }
 
 impl Progress {
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn leftovers(&self) -> MutexGuard<'_, Leftovers> {
+        self.leftovers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -150,7 +152,7 @@ pub(crate) struct LimitedBody {
     state: BodyReadState,
     pacer: Pacer,
     timer: Option<(Instant, Pin<Box<Sleep>>)>,
-    /// `None` for a handler that reads the body part by part. Such a handler bounds its memory itself.
+    /// `None` for a handler that reads the body part by part. The handler bounds its memory itself.
     share: Option<BodyShare>,
 }
 

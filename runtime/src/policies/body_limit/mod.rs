@@ -38,10 +38,10 @@
 //!   large ones.
 //! - Bytes are counted when they arrive. A client cannot reserve memory with a `Content-Length`.
 //! - Aplomb reads the whole body before the handler if the request has an idempotency key, and a body
-//!   of at most 64 KiB if the endpoint has a rate limit. The bytes of such a body are counted until
+//!   of at most 64 KiB if the endpoint has a rate limit. The bytes of this body are counted until
 //!   the last clone of its `Bytes` is dropped. Other bodies are counted until the request ends.
 //! - A body that a handler reads part by part is not counted: that of an endpoint without a key whose
-//!   last argument is axum's `Request`, `Body` or, with the feature `multipart`, `Multipart`. Such a
+//!   last argument is axum's `Request`, `Body` or, with the feature `multipart`, `Multipart`. The
 //!   handler bounds its memory by `body_limit` and by the parts that it keeps.
 //! - The buffer of a body that arrives in parts can be up to twice as large as the body.
 //!
