@@ -114,6 +114,11 @@ proptest! {
     }
 
     #[test]
+    fn both_crates_read_sizes_in_the_same_grammar(text in "([0-9]{1,9}|[0-9]{15,21}|)(\\.5|-| |)(B|KB|MB|KiB|MiB|GB|GiB|kb|)") {
+        prop_assert_eq!(units::size(&text).ok(), settings::parse_size(&text));
+    }
+
+    #[test]
     fn b08_both_crates_accept_the_same_costs_and_prefetches(burst in 1_u64..40, cost in 1_u64..40, ahead in 0_u64..30) {
         let spec = RateLimitSpec::new(5, Duration::from_secs(1)).with_burst(burst).with_cost(cost).with_prefetch(ahead);
         let fits = cost <= burst && (ahead == 0 || ahead <= bounds::max_prefetch(burst, cost));

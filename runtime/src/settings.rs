@@ -52,6 +52,33 @@ pub(crate) fn duration(
     }
 }
 
+/// Reads a size such as `64KB` or `128MiB`.
+pub(crate) fn size(name: &str, default: u64) -> Result<u64, StartError> {
+    let Some(value) = variable(name)? else {
+        return Ok(default);
+    };
+    parse_size(&value).ok_or_else(|| {
+        let expected = "expected a whole number and a unit: B, KB, MB, KiB or MiB; such as 128MiB";
+        StartError::variable(name, &value, expected)
+    })
+}
+
+/// Parses a size such as `128MiB` into bytes. The grammar is the same as in attributes.
+pub(crate) fn parse_size(text: &str) -> Option<u64> {
+    let unit = text.find(|letter: char| !letter.is_ascii_digit())?;
+    let (number, unit) = text.split_at(unit);
+    let number: u64 = number.parse().ok()?;
+    let bytes = match unit {
+        "B" => 1,
+        "KB" => 1_000,
+        "MB" => 1_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        _ => return None,
+    };
+    number.checked_mul(bytes)
+}
+
 /// The longest accepted duration.
 const MAX: Duration = Duration::from_hours(7 * 24);
 
@@ -91,6 +118,27 @@ mod tests {
             "18446744073709551615h",
         ] {
             assert_eq!(parse_duration(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_size_needs_a_whole_number_and_a_unit() {
+        assert_eq!(parse_size("0B"), Some(0));
+        assert_eq!(parse_size("64KB"), Some(64_000));
+        assert_eq!(parse_size("128MiB"), Some(128 << 20));
+        for wrong in [
+            "",
+            "128",
+            "MiB",
+            "-1B",
+            "1.5MB",
+            "1 MB",
+            "1mb",
+            "1GiB",
+            "99999999999999999999B",
+            "18446744073709551615KB",
+        ] {
+            assert_eq!(parse_size(wrong), None, "{wrong}");
         }
     }
 }

@@ -8,6 +8,7 @@ use aplomb::prelude::*;
 use aplomb::routes;
 use aplomb::store::{MemoryLimits, MemoryRecords, Store};
 use aplomb::testing::{ClientRequest, ClientResponse, TestClock};
+use bytes::Bytes;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
@@ -38,6 +39,12 @@ async fn crash() {
 /// Waits until the test releases it.
 #[endpoint(post = "/slow", idempotent)]
 async fn slow(State(app): State<App>) {
+    app.hold().await;
+}
+
+/// Reads its body and waits until the test releases it.
+#[endpoint(post = "/uploads", idempotent, body_limit = "64KB")]
+async fn upload(State(app): State<App>, _: Bytes) {
     app.hold().await;
 }
 
@@ -244,6 +251,21 @@ async fn f03_clients_get_the_example_of_unavailable_authentication() {
         .get("/payments/pay_01HZQK7P3WVXBN4Y9MRDTJC8E6");
     let response = request.header("cookie", "session=down").send().await;
     assert_matches_page(&response, "AUTHENTICATION_UNAVAILABLE");
+}
+
+#[tokio::test]
+async fn f03_clients_get_the_example_of_an_overload() {
+    let api = |api: Api<App>| api.body_memory(64_000);
+    let service = TestService::start_with(routes![upload], api).await;
+    let upload = |key: &str| {
+        let post = service.client.post("/uploads").bearer(ALICE);
+        post.idempotency_key(key).body("x".repeat(60_000)).send()
+    };
+    tokio::join!(upload("first"), async {
+        service.app.until_held().await;
+        assert_matches_page(&upload("second").await, "OVERLOADED");
+        service.app.release();
+    });
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@ use core::time::Duration;
 use aplomb::policies::rate_limit::LimitKey;
 use aplomb::prelude::*;
 use aplomb::{StartErrors, routes};
+use axum::extract::Request;
+use bytes::Bytes;
 use serde::Deserialize;
 
 /// Needs a caller.
@@ -100,6 +102,23 @@ async fn an_optional_path_argument_with_other_parameters_than_the_path_is_an_err
         errors[0].contains("`optional` (GET /optional/{id}): its `Path` argument reads 2"),
         "{errors:?}"
     );
+}
+
+/// Reads bytes.
+#[endpoint(put = "/files", public, body_limit = "2MB")]
+async fn read_file(_: Bytes) {}
+
+/// Reads its body part by part.
+#[endpoint(put = "/streams", public, body_limit = "500MB")]
+async fn read_stream(_: Request) {}
+
+#[tokio::test]
+async fn a_body_limit_over_the_memory_for_bodies_is_an_error() {
+    let api = |memory| Api::new("test", routes![read_file, read_stream]).body_memory(memory);
+    assert!(api(2_000_000).into_router(()).await.is_ok());
+    let expected = "`read_file` (PUT /files) accepts bodies of 2MB, but all bodies together may use \
+                    only 1999999B: raise APLOMB_BODY_MEMORY or lower `body_limit`";
+    assert_eq!(errors(api(1_999_999)).await, [expected]);
 }
 
 #[tokio::test]

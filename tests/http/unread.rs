@@ -6,9 +6,9 @@ use aplomb::routes;
 use axum::extract::Request;
 use bytes::Bytes;
 use http::StatusCode;
-use tokio::net::TcpStream;
 
 use crate::app::{App, TestService};
+use crate::http2::Http2;
 
 /// Reads a number in the path, and then the body.
 #[endpoint(put = "/numbers/{number}", public, body_limit = "16MiB")]
@@ -96,35 +96,11 @@ async fn an_http2_client_gets_the_response_and_a_stream_that_ends_cleanly() {
 
 /// Sends a body of 8 MB over HTTP/2, and returns the status. Fails if the server resets the stream.
 async fn put_over_http2(origin: &str, path: &str, media: &str) -> u16 {
-    let address = origin.strip_prefix("http://").expect("an address");
-    let stream = TcpStream::connect(address).await.expect("a connection");
-    let (mut client, connection) = h2::client::handshake(stream).await.expect("a handshake");
-    let driving = tokio::spawn(connection);
-    let request = http::Request::put(format!("http://x{path}"))
-        .header("content-type", media)
-        .body(())
-        .expect("a request");
-    let (response, mut sending) = client.send_request(request, false).expect("a stream");
-    let mut left = SIZE;
-    while left > 0 {
-        sending.reserve_capacity(left.min(16_384));
-        let capacity = std::future::poll_fn(|context| sending.poll_capacity(context)).await;
-        let capacity = capacity.expect("an open stream").expect("capacity");
-        let size = capacity.min(left);
-        left -= size;
-        let part = Bytes::from(vec![b'x'; size]);
-        sending.send_data(part, left == 0).expect("an open stream");
-    }
-    let response = response.await.expect("a response");
-    let status = response.status().as_u16();
-    let mut body = response.into_body();
-    while let Some(data) = body.data().await {
-        let data = data.expect("a body");
-        let _ = body.flow_control().release_capacity(data.len());
-    }
-    drop((client, sending, body));
-    let _ = driving.await;
-    status
+    let mut http2 = Http2::connect(origin).await;
+    let head = http::Request::put(format!("http://x{path}")).header("content-type", media);
+    let response = http2.send(head, "x".repeat(SIZE).as_bytes()).await;
+    http2.close().await;
+    response.status().as_u16()
 }
 
 /// Reads all fields of a form.

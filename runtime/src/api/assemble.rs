@@ -8,7 +8,7 @@ use axum::routing::{MethodFilter, MethodRouter};
 
 use super::{Api, check, name};
 use crate::client::{ForwardedField, Networks, TrustedProxies};
-use crate::endpoint::{MountableEndpoint, PathProbe, PathShape};
+use crate::endpoint::{MountableEndpoint, PathShape};
 use crate::pipeline::{EndpointService, Handler, Mount, MountedEndpoint, Shared};
 use crate::policies::deprecation::Deprecation;
 use crate::policies::idempotency::{
@@ -20,7 +20,7 @@ use crate::policies::rate_limit::{
     AuthFailures, EndpointLimits, Instances, LimitClient, Limits, MaxCosts, Overrides,
 };
 use crate::policies::version::{self, Route};
-use crate::request::BodyPace;
+use crate::request::{BodyArgument, BodyMemory, BodyPace, BodyRules};
 use crate::secret::Secret;
 use crate::settings;
 use crate::spec::{EndpointSpec, Method};
@@ -88,6 +88,7 @@ pub(super) struct Settings {
     overrides: Overrides,
     pub(super) instances: Instances,
     pub(super) body_pace: BodyPace,
+    body_memory: Arc<BodyMemory>,
     proxies: TrustedProxies,
 }
 
@@ -197,6 +198,10 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         let max_runs = self.max_runs_setting(errors);
         let overrides = errors.collect(Overrides::from_env(self.routes.specs()));
         let body_pace = errors.collect(self.body_pace_setting());
+        let body_memory = errors.collect(self.body_memory_setting());
+        if let Some(body_memory) = body_memory {
+            check::body_memory(self, body_memory, errors);
+        }
         let instances = errors.collect(
             self.instances
                 .map_or_else(Instances::from_env, Instances::new),
@@ -226,6 +231,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             overrides: overrides?,
             instances: instances?,
             body_pace: body_pace?,
+            body_memory: Arc::new(BodyMemory::new(body_memory?)),
             proxies: proxies?,
         })
     }
@@ -312,6 +318,13 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         Ok(BodyPace { silence, min_rate })
     }
 
+    fn body_memory_setting(&self) -> Result<u64, StartError> {
+        match self.body_memory {
+            Some(bytes) => Ok(bytes),
+            None => settings::size("APLOMB_BODY_MEMORY", BodyMemory::DEFAULT_LIMIT),
+        }
+    }
+
     fn assemble(self, settings: &Settings, state: S, errors: &mut StartErrors) -> Router {
         if settings.secret_is_ephemeral && self.pages_by_cursor() {
             tracing::warn!(
@@ -376,14 +389,22 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         Mount {
             spec,
             route: route.to_owned(),
-            reads_body: entry.reads_body,
             takes_request_id: takes_request_id(spec),
             deprecation: self.deprecation(spec, route).map(Arc::new),
             limits: errors.collect(clients.limits(spec, settings)).flatten(),
             runs: clients.runs(spec, route, settings),
             timeout: spec.timeout.unwrap_or(self.timeout),
-            body_limit: spec.body_limit.unwrap_or(self.body_limit),
+            body: self.body_rules(entry, settings),
             shared,
+        }
+    }
+
+    fn body_rules(&self, entry: &MountableEndpoint<S>, settings: &Settings) -> BodyRules {
+        BodyRules {
+            limit: entry.spec.body_limit.unwrap_or(self.body_limit),
+            pace: settings.body_pace,
+            argument: body_argument(entry),
+            memory: Arc::clone(&settings.body_memory),
         }
     }
 
@@ -415,7 +436,6 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             admission: settings.facets.admission.clone(),
             tracker: self.tracker.clone(),
             problem_base: self.problem_base_or_default(),
-            body_pace: settings.body_pace,
         }
     }
 
@@ -466,8 +486,25 @@ fn handler<S: Clone + Send + Sync + 'static>(entry: MountableEndpoint<S>, state:
 }
 
 fn takes_request_id(spec: &EndpointSpec) -> bool {
-    let is_id = |probe: &PathProbe| probe() == PathShape::RequestId;
-    spec.path_arguments.iter().flatten().any(is_id)
+    has_argument(spec, &PathShape::RequestId)
+}
+
+/// Returns the use of the body by an endpoint. Only the last argument can be the raw body.
+pub(super) fn body_argument<S>(entry: &MountableEndpoint<S>) -> BodyArgument {
+    if !entry.reads_body {
+        BodyArgument::Unread
+    } else if has_argument(entry.spec, &PathShape::RawBody) {
+        BodyArgument::Raw
+    } else if has_argument(entry.spec, &PathShape::StreamedBody) {
+        BodyArgument::Streamed
+    } else {
+        BodyArgument::Buffered
+    }
+}
+
+fn has_argument(spec: &EndpointSpec, shape: &PathShape) -> bool {
+    let mut probes = spec.path_arguments.iter().flatten();
+    probes.any(|probe| probe() == *shape)
 }
 
 fn filter(method: Method) -> MethodFilter {

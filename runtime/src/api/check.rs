@@ -3,11 +3,14 @@
 use core::time::Duration;
 use std::collections::HashMap;
 
+use super::assemble::body_argument;
 use super::{Api, codes};
+use crate::describe::ByteSize;
 use crate::endpoint::PathShape;
 use crate::policies::idempotency::IdempotencyPolicy;
 use crate::policies::rate_limit::{Quota, RateLimitSpec, invalid_limit};
 use crate::policies::version;
+use crate::request::BodyArgument;
 use crate::spec::{Access, EndpointSpec};
 use crate::start::{StartError, StartErrors};
 
@@ -110,6 +113,30 @@ pub(super) fn times_to_live<S>(api: &Api<S>, lease: Duration, errors: &mut Start
                  raise `ttl` or lower APLOMB_LEASE"
             )));
         }
+    }
+}
+
+/// Checks that the largest body that is read as a whole fits into the memory for bodies. Otherwise
+/// this body would always be a 503.
+pub(super) fn body_memory<S: Clone + Send + Sync + 'static>(
+    api: &Api<S>,
+    memory: u64,
+    errors: &mut StartErrors,
+) {
+    let limit = |spec: &EndpointSpec| spec.body_limit.unwrap_or(api.body_limit);
+    let buffered = api.routes.entries().iter().filter(|entry| {
+        // The fingerprint of a key needs the whole body, even if the handler reads it part by part.
+        body_argument(entry) == BodyArgument::Buffered || entry.spec.idempotency.spec().is_some()
+    });
+    let largest = buffered
+        .map(|entry| entry.spec)
+        .max_by_key(|spec| limit(spec));
+    if let Some(spec) = largest.filter(|spec| limit(spec) > memory) {
+        let (name, limit, memory) = (describe(spec), ByteSize(limit(spec)), ByteSize(memory));
+        errors.push(StartError::new(format!(
+            "{name} accepts bodies of {limit}, but all bodies together may use only {memory}: raise \
+             APLOMB_BODY_MEMORY or lower `body_limit`"
+        )));
     }
 }
 
@@ -233,7 +260,9 @@ fn path_arguments(spec: &EndpointSpec, errors: &mut StartErrors) {
             | PathShape::Unknown
             | PathShape::Optional(_)
             | PathShape::RequestId
-            | PathShape::Caller => continue,
+            | PathShape::Caller
+            | PathShape::RawBody
+            | PathShape::StreamedBody => continue,
         };
         let names = match parameters.as_slice() {
             [] => String::from("no parameters"),

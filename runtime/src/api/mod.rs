@@ -47,6 +47,7 @@ use crate::store::Store;
 /// | `APLOMB_MAX_RUNS_PER_CALLER` | the most of these runs of [one caller](Self::max_runs_per_caller) | `100` |
 /// | `APLOMB_BODY_TIMEOUT` | the longest silence of a client that sends a body, at least 100 ms | `5s` |
 /// | `APLOMB_BODY_MIN_RATE` | the fewest bytes per second of a body, on average after its first ten seconds | `512` |
+/// | `APLOMB_BODY_MEMORY` | the memory that the bodies of all requests may use together, such as `64MB` or `512MiB` | `128MiB` |
 /// | `APLOMB_INSTANCES` | the number of instances that share the limits, needed [while the store is down](crate::policies::rate_limit#while-the-store-is-slow-or-down) | `1` |
 /// | `APLOMB_LIMITS` | the rates of [named limits](crate::policies::rate_limit#overrides-by-operators), such as `payments=1000/min,login=5/min:burst=20` | as declared |
 /// | `APLOMB_TRUSTED_PROXIES` | addresses and networks of the proxies that are trusted to name [their clients](crate::policies::rate_limit#clients-behind-proxies), such as `10.0.0.0/8,2001:db8::7` | none |
@@ -71,6 +72,7 @@ pub struct Api<S> {
     instances: Option<u32>,
     body_timeout: Option<Duration>,
     body_min_rate: Option<u32>,
+    body_memory: Option<u64>,
     trusted_proxies: Option<String>,
     forwarded_field: Option<ForwardedField>,
     deprecation_info: Option<String>,
@@ -133,6 +135,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             instances: None,
             body_timeout: None,
             body_min_rate: None,
+            body_memory: None,
             trusted_proxies: None,
             forwarded_field: None,
             deprecation_info: None,
@@ -289,6 +292,15 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     #[must_use]
     pub fn body_min_rate(mut self, bytes_per_second: u32) -> Self {
         self.body_min_rate = Some(bytes_per_second.max(1));
+        self
+    }
+
+    /// Sets the memory in bytes that the bodies of all requests may use together, instead of
+    /// `APLOMB_BODY_MEMORY`; see [memory](crate::policies::body_limit#memory). It must be at least
+    /// the largest `body_limit` of the endpoints.
+    #[must_use]
+    pub fn body_memory(mut self, bytes: u64) -> Self {
+        self.body_memory = Some(bytes);
         self
     }
 

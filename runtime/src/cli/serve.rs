@@ -46,6 +46,8 @@ Environment variables (durations: 300ms, 30s, 15min, 24h):
   APLOMB_MAX_RUNS_PER_CALLER   most of these runs of one caller [default: 100]
   APLOMB_BODY_TIMEOUT          longest silence of a client that sends a body [default: 5s]
   APLOMB_BODY_MIN_RATE         fewest bytes per second of a body [default: 512]
+  APLOMB_BODY_MEMORY           memory of the bodies of all requests: 64MB, 512MiB
+                               [default: 128MiB]
   APLOMB_INSTANCES             number of instances that share the limits [default: 1]
   APLOMB_LIMITS                rates of named limits: payments=1000/min,login=5/min:burst=20
   APLOMB_TRUSTED_PROXIES       addresses and networks of trusted proxies: 10.0.0.0/8,2001:db8::7

@@ -57,7 +57,7 @@ pub trait ProbeFallback {
     /// The number of path parameters that an argument reads, if it is known.
     const PARAMETERS: Option<usize> = None;
     /// The function that finds the path parameters of an argument, or finds that the argument is
-    /// the request id.
+    /// the request id, the caller, the raw body or a streamed body.
     const PATH: Option<PathProbe> = None;
     /// The function that lists the problems of a result's error.
     const PROBLEMS: Option<fn(&mut ProblemKinds)> = None;
@@ -213,6 +213,22 @@ impl Probe<RequestId> {
 impl Probe<Caller> {
     #[allow(missing_docs, reason = "documented at the fallback")]
     pub const PATH: Option<PathProbe> = Some(|| PathShape::Caller);
+}
+
+impl Probe<axum::extract::Request> {
+    #[allow(missing_docs, reason = "documented at the fallback")]
+    pub const PATH: Option<PathProbe> = Some(|| PathShape::RawBody);
+}
+
+impl Probe<axum::body::Body> {
+    #[allow(missing_docs, reason = "documented at the fallback")]
+    pub const PATH: Option<PathProbe> = Some(|| PathShape::RawBody);
+}
+
+#[cfg(feature = "multipart")]
+impl Probe<axum::extract::Multipart> {
+    #[allow(missing_docs, reason = "documented at the fallback")]
+    pub const PATH: Option<PathProbe> = Some(|| PathShape::StreamedBody);
 }
 
 impl<T, E: ApiError> Probe<Result<T, E>> {

@@ -28,6 +28,10 @@ pub enum PathShape {
     RequestId,
     /// The argument is the caller, and reads no path parameter.
     Caller,
+    /// The argument is the request or its body as it arrived, and reads no path parameter.
+    RawBody,
+    /// The argument reads the body part by part, and reads no path parameter.
+    StreamedBody,
 }
 
 impl PathShape {

@@ -10,13 +10,16 @@ use axum::extract::rejection::{
 use http::StatusCode;
 
 use crate::problem::{ApiError, Problem, registry};
+use crate::request::read;
 
 macro_rules! rejections {
     ($($rejection:ty)*) => {$(
         #[diagnostic::do_not_recommend]
         impl ApiError for $rejection {
             fn problem(&self) -> Problem {
-                problem(self.status(), self.body_text())
+                // An extractor of the body wraps the cause in an axum error.
+                read::known_failure(self)
+                    .unwrap_or_else(|| problem(self.status(), self.body_text()))
             }
         }
     )*};
@@ -31,7 +34,7 @@ impl ApiError for axum::extract::multipart::MultipartError {
         match self.status() {
             // The body could not be read. Its error is in the chain of sources.
             StatusCode::PAYLOAD_TOO_LARGE | StatusCode::INTERNAL_SERVER_ERROR => {
-                crate::request::read::failure(self)
+                read::failure(self)
             }
             status => problem(status, self.body_text()),
         }

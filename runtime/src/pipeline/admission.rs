@@ -9,14 +9,13 @@ use super::mount::Mount;
 use crate::policies::idempotency::{ActiveRun, BeginOutcome, EndpointRuns, PendingRun};
 use crate::policies::rate_limit::{LimitResponseWriter, QueueDelay};
 use crate::problem::Problem;
-use crate::request::{BodyPace, EndpointResponse, IncomingRequest, RequestInfo, RequestState};
+use crate::request::{BodyRules, EndpointResponse, IncomingRequest, RequestInfo, RequestState};
 use crate::store::{Admission as StoreAdmission, AdmissionStore, StoreError};
 
 /// The admission to one mounted endpoint.
 #[derive(Debug)]
 pub(super) struct Admission {
-    body_limit: u64,
-    body_pace: BodyPace,
+    body: BodyRules,
     runs: Option<Arc<EndpointRuns>>,
     /// A store that checks the limits and begins the record in one call. `None` if the endpoint has
     /// only limits or only keys, or if no store can do both.
@@ -29,7 +28,7 @@ impl Admission {
         let Mount {
             limits,
             runs,
-            body_limit,
+            body,
             shared,
             ..
         } = mount;
@@ -38,8 +37,7 @@ impl Admission {
             .clone()
             .filter(|_| limits.is_some() && runs.is_some());
         mount.uses_store().then(|| Self {
-            body_limit: *body_limit,
-            body_pace: shared.body_pace,
+            body: body.clone(),
             runs: runs.clone(),
             store,
         })
@@ -87,9 +85,7 @@ impl Admission {
                 permit = Some(runs.bounds().acquire(caller, request.head())?);
                 acquired = Some(limits.acquire(&state.info).await?);
             }
-            request
-                .read(self.body_limit, self.body_pace, &state.body)
-                .await?;
+            request.read(&self.body, &state.body).await?;
         }
         let permit = match permit {
             Some(permit) => permit,

@@ -95,7 +95,8 @@ pub(super) fn begin(endpoint: Arc<MountedEndpoint>, id: RequestId, request: Requ
         enter_stages(&endpoint, &mut state, &mut request)
     });
     let mut progress = progress.unwrap_or_else(Progress::Refused);
-    if matches!(progress, Progress::Admitted) && (endpoint.mount.reads_body || !request.has_body())
+    if matches!(progress, Progress::Admitted)
+        && (endpoint.mount.reads_body() || !request.has_body())
     {
         // `call_handler` calls user code, because it clones the state.
         match catch_panic(HANDLER, || {
@@ -127,8 +128,8 @@ fn enter_stages(
             StageResult::Waiting(_) => return Progress::WaitingAt(index),
         }
     }
-    if endpoint.mount.reads_body
-        && let Err(problem) = request.check_length(endpoint.mount.body_limit)
+    if endpoint.mount.reads_body()
+        && let Err(problem) = request.check_body(&endpoint.mount.body)
     {
         return Progress::Refused(problem);
     }
@@ -251,7 +252,7 @@ async fn admit_and_run(
             EndpointResponse::refused(problem)
         }
         Ok(None) => {
-            if !endpoint.mount.reads_body && request.has_body() {
+            if !endpoint.mount.reads_body() && request.has_body() {
                 *unread = Some(request.take_unread());
             }
             let (prefix, handler) = call_handler(endpoint, &state.info, &state.body, &mut request);
@@ -289,8 +290,8 @@ async fn admit(
             StageResult::Waiting(entering) => entering.await?,
         }
     }
-    if endpoint.mount.reads_body {
-        request.check_length(endpoint.mount.body_limit)?;
+    if endpoint.mount.reads_body() {
+        request.check_body(&endpoint.mount.body)?;
     }
     match &endpoint.admission {
         None => Ok(None),
@@ -344,11 +345,7 @@ fn call_handler(
     }
     (
         prefix,
-        (endpoint.handler)(request.for_extractors(
-            endpoint.mount.body_limit,
-            endpoint.mount.shared.body_pace,
-            body,
-        )),
+        (endpoint.handler)(request.for_extractors(&endpoint.mount.body, body)),
     )
 }
 

@@ -14,7 +14,7 @@ use crate::policies::deprecation::Deprecation;
 use crate::policies::idempotency::EndpointRuns;
 use crate::policies::paginate::Cursors;
 use crate::policies::rate_limit::{AuthFailures, EndpointLimits};
-use crate::request::{BodyPace, Incoming, ResponseFuture, Stage};
+use crate::request::{BodyArgument, BodyRules, Incoming, ResponseFuture, Stage};
 use crate::spec::EndpointSpec;
 use crate::store::AdmissionStore;
 
@@ -33,7 +33,6 @@ pub(crate) struct Shared {
     /// Counts the runs that must end before the process ends.
     pub(crate) tracker: TaskTracker,
     pub(crate) problem_base: String,
-    pub(crate) body_pace: BodyPace,
 }
 
 /// The inputs from which the policies of an endpoint under one route are made.
@@ -42,11 +41,10 @@ pub(crate) struct Mount {
     pub(crate) spec: &'static EndpointSpec,
     /// The route's template with its version, such as `/v1/payments/{id}`.
     pub(crate) route: String,
-    pub(crate) reads_body: bool,
     /// Set if an argument takes the request's id.
     pub(crate) takes_request_id: bool,
     pub(crate) timeout: Duration,
-    pub(crate) body_limit: u64,
+    pub(crate) body: BodyRules,
     pub(crate) deprecation: Option<Arc<Deprecation>>,
     pub(crate) limits: Option<Arc<EndpointLimits>>,
     pub(crate) runs: Option<Arc<EndpointRuns>>,
@@ -59,11 +57,17 @@ impl Mount {
         self.limits.is_some() || self.runs.is_some()
     }
 
+    /// Returns `true` if an argument of the handler reads the body.
+    #[inline]
+    pub(crate) fn reads_body(&self) -> bool {
+        self.body.argument != BodyArgument::Unread
+    }
+
     /// Returns `true` if a small body is read before the store is called. The handler or the
     /// fingerprint needs the body anyway. A request whose body never arrives then takes no tokens
     /// and begins no record.
     pub(crate) fn reads_body_early(&self) -> bool {
-        self.runs.is_some() || self.limits.is_some() && self.reads_body
+        self.runs.is_some() || self.limits.is_some() && self.reads_body()
     }
 }
 

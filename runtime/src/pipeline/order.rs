@@ -25,33 +25,34 @@ use crate::request::Stage;
 /// Returns the stage of one policy, if the endpoint declares the policy.
 type Constructor = fn(&Mount) -> Option<Box<dyn Stage>>;
 
-const ORDER: &[Constructor] =
-    &[
-        |mount| boxed(DeprecationStage::new(mount.deprecation.as_ref())),
-        |mount| {
-            boxed(AuthenticationStage::new(
-                mount.shared.auth.as_ref(),
-                mount.spec.access,
-                &mount.shared.failures,
-                &mount.shared.proxies,
-            ))
-        },
-        |mount| {
-            boxed(PageStage::new(
-                mount.spec.pagination,
-                &mount.route,
-                &mount.shared.cursors,
-            ))
-        },
-        |mount| boxed(KeyStage::new(mount.spec.idempotency)),
-        |mount| boxed(LimitStage::new(mount.limits.as_ref())),
-        |mount| boxed(RunBoundsStage::new(mount.runs.as_ref())),
-        |mount| {
-            boxed(mount.reads_body_early().then(|| {
-                BodyStage::new(mount.body_limit, mount.shared.body_pace, mount.reads_body)
-            }))
-        },
-    ];
+const ORDER: &[Constructor] = &[
+    |mount| boxed(DeprecationStage::new(mount.deprecation.as_ref())),
+    |mount| {
+        boxed(AuthenticationStage::new(
+            mount.shared.auth.as_ref(),
+            mount.spec.access,
+            &mount.shared.failures,
+            &mount.shared.proxies,
+        ))
+    },
+    |mount| {
+        boxed(PageStage::new(
+            mount.spec.pagination,
+            &mount.route,
+            &mount.shared.cursors,
+        ))
+    },
+    |mount| boxed(KeyStage::new(mount.spec.idempotency)),
+    |mount| boxed(LimitStage::new(mount.limits.as_ref())),
+    |mount| boxed(RunBoundsStage::new(mount.runs.as_ref())),
+    |mount| {
+        boxed(
+            mount
+                .reads_body_early()
+                .then(|| BodyStage::new(mount.body.clone())),
+        )
+    },
+];
 
 /// Returns the stages of an endpoint, none for an endpoint without policies.
 pub(super) fn stages(mount: &Mount) -> Box<[Box<dyn Stage>]> {

@@ -22,7 +22,8 @@ use crate::policies::rate_limit::{
 };
 use crate::problem::{EndpointResponse, ResponseOrigin};
 use crate::request::{
-    BodyPace, IncomingRequest, RequestInfo, RequestState, ResponseWriter, Stage, StageResult,
+    BodyArgument, BodyMemory, BodyPace, BodyRules, IncomingRequest, RequestInfo, RequestState,
+    ResponseWriter, Stage, StageResult,
 };
 use crate::spec::{EndpointSpec, Method};
 use crate::store::{MemoryLimits, MemoryRecords};
@@ -45,15 +46,18 @@ fn mount(spec: &'static EndpointSpec, auth: Option<Arc<dyn Authenticator>>) -> M
         admission: None,
         tracker: TaskTracker::new(),
         problem_base: problem::TYPE_BASE.to_owned(),
-        body_pace: BodyPace::DEFAULT,
     };
     Mount {
         spec,
         route: spec.path.to_owned(),
-        reads_body: true,
         takes_request_id: false,
         timeout: Duration::from_secs(30),
-        body_limit: 1 << 20,
+        body: BodyRules {
+            limit: 1 << 20,
+            pace: BodyPace::DEFAULT,
+            argument: BodyArgument::Buffered,
+            memory: Arc::new(BodyMemory::new(BodyMemory::DEFAULT_LIMIT)),
+        },
         deprecation: None,
         limits: limits(spec),
         runs: runs(spec),

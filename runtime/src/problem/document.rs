@@ -108,6 +108,13 @@ impl Problem {
         Self::new(&registry::INTERNAL).with_cause(cause.into().as_ref())
     }
 
+    /// Creates the 503 of a request that exceeds a bound of the service. Its `Retry-After` is random,
+    /// so that refused clients do not all return at the same time.
+    pub(crate) fn overloaded() -> Self {
+        let wait = Duration::from_secs(rand::random_range(1..=3));
+        Self::new(&registry::OVERLOADED).with_retry_after(wait)
+    }
+
     /// Sets `detail`, which explains this occurrence to the client. It is cut after 300 characters.
     /// A 5xx ignores `detail`, because the detail of a 5xx is constant.
     #[must_use]
@@ -390,6 +397,20 @@ pub(super) fn rendered(problem: &Problem, context: ProblemContext<'_>) -> Value 
 mod tests {
     use super::*;
     use crate::problem::Location;
+
+    #[test]
+    fn an_overload_is_retryable_after_one_to_three_seconds() {
+        for _ in 0..50 {
+            let problem = Problem::overloaded();
+            let spec = problem.spec();
+            assert_eq!(
+                (spec.code, spec.status, spec.retryable),
+                ("OVERLOADED", 503, Some(true))
+            );
+            let wait = spec.retry_after.expect("a time").as_secs();
+            assert!((1..=3).contains(&wait));
+        }
+    }
 
     fn document(problem: &Problem, context: Option<ProblemContext<'_>>) -> Value {
         let retryable = problem.retryable(context);

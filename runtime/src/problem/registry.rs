@@ -87,7 +87,7 @@ pub const MALFORMED_JSON: ProblemSpec =
 /// 400: the body ended before its announced length, or its framing is invalid.
 pub const BODY_INCOMPLETE: ProblemSpec =
     ProblemSpec::new(Category::Validation, "BODY_INCOMPLETE", "Body incomplete").with_status(400);
-/// 415: the endpoint does not accept bodies of this media type.
+/// 415: the endpoint does not accept bodies of this media type or content coding.
 pub const UNSUPPORTED_MEDIA_TYPE: ProblemSpec = ProblemSpec::new(
     Category::Validation,
     "UNSUPPORTED_MEDIA_TYPE",
@@ -165,6 +165,13 @@ pub const STORE_UNAVAILABLE: ProblemSpec = ProblemSpec::new(
 .with_status(503)
 .without_effects()
 .with_retry_after(Duration::from_secs(1));
+/// 503: the service has too much work. The handler did not run.
+pub const OVERLOADED: ProblemSpec =
+    ProblemSpec::new(Category::Dependency, "OVERLOADED", "Overloaded")
+        .with_status(503)
+        .with_detail("the service has too much work at the moment; this request had no effect")
+        .without_effects()
+        .with_retry_after(Duration::from_secs(1));
 /// 503: the service cannot check credentials now. The handler did not run.
 pub const AUTHENTICATION_UNAVAILABLE: ProblemSpec = ProblemSpec::new(
     Category::Dependency,
@@ -174,13 +181,6 @@ pub const AUTHENTICATION_UNAVAILABLE: ProblemSpec = ProblemSpec::new(
 .with_status(503)
 .without_effects()
 .with_retry_after(Duration::from_secs(1));
-/// 503: the service has too many running requests. The handler did not run.
-pub const OVERLOADED: ProblemSpec =
-    ProblemSpec::new(Category::Dependency, "OVERLOADED", "Overloaded")
-        .with_status(503)
-        .with_detail("the service has too many running requests; this request had no effect")
-        .without_effects()
-        .with_retry_after(Duration::from_secs(1));
 /// 503: the service is temporarily unavailable.
 pub const SERVICE_UNAVAILABLE: ProblemSpec = ProblemSpec::new(
     Category::Dependency,
@@ -223,8 +223,8 @@ pub const ALL: &[ProblemSpec] = &[
     VERSION_GONE,
     DEADLINE_EXCEEDED,
     STORE_UNAVAILABLE,
-    AUTHENTICATION_UNAVAILABLE,
     OVERLOADED,
+    AUTHENTICATION_UNAVAILABLE,
     SERVICE_UNAVAILABLE,
     INTERNAL,
 ];

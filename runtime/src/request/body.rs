@@ -4,33 +4,20 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::body::{Body, HttpBody};
+use axum::body::HttpBody;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::{LengthLimitError, Limited};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::body_memory::BodyShare;
+use super::body_rules::{BodyArgument, BodyRules};
 use super::incoming::UnreadBody;
-use super::pace::{BodyPace, Pacer};
+use super::pace::Pacer;
 use super::read::{Stalled, incomplete};
 use crate::problem::{EndpointResponse, Problem, ResponseOrigin, registry};
-
-/// Refuses a body whose announced length is over the limit.
-pub(crate) fn check_length(body: &Body, limit: u64) -> Result<(), Problem> {
-    if body.size_hint().lower() <= limit {
-        return Ok(());
-    }
-    Err(too_large(limit))
-}
-
-/// Returns the problem for a body over the limit.
-pub(crate) fn too_large(limit: u64) -> Problem {
-    Problem::new(&registry::BODY_TOO_LARGE).with_detail(format!(
-        "the body is larger than the limit of {limit} bytes"
-    ))
-}
 
 /// The progress of reading a body. The pipeline needs it, because an extractor may not report why
 /// it could not read the body. `None` for a request without a body.
@@ -40,8 +27,17 @@ pub(crate) struct BodyReadState(Option<Arc<Progress>>);
 #[derive(Debug)]
 struct Progress {
     state: AtomicU8,
+    leftovers: Mutex<Leftovers>,
+}
+
+/// The data that is kept until the request ends.
+#[derive(Debug, Default)]
+struct Leftovers {
     /// The rest of a body that an extractor or the handler did not read to its end.
-    unread: Mutex<Option<UnreadBody>>,
+    unread: Option<UnreadBody>,
+    /// The share of a body that an extractor has read. The pipeline cannot see when the extracted
+    /// value is dropped.
+    share: Option<BodyShare>,
 }
 
 /// No read waits: reading has not begun, pauses between two reads, or has finished.
@@ -54,6 +50,8 @@ const STALLED: u8 = 2;
 const TOO_LARGE: u8 = 3;
 /// A read failed, because the body ended early or its framing is invalid.
 const BROKEN: u8 = 4;
+/// A read failed, because the memory for bodies is used up.
+const OVERLOADED: u8 = 5;
 
 impl BodyReadState {
     /// Returns the state of a body that has not been read. An empty body needs no allocation.
@@ -61,7 +59,7 @@ impl BodyReadState {
         Self(has_body.then(|| {
             Arc::new(Progress {
                 state: AtomicU8::new(READING),
-                unread: Mutex::new(None),
+                leftovers: Mutex::default(),
             })
         }))
     }
@@ -98,6 +96,7 @@ impl BodyReadState {
             STALLED => Problem::new(&registry::REQUEST_TIMEOUT),
             TOO_LARGE => Problem::new(&registry::BODY_TOO_LARGE),
             BROKEN => incomplete(),
+            OVERLOADED => Problem::overloaded(),
             _ => return,
         };
         *outcome = EndpointResponse::refused(problem);
@@ -122,35 +121,44 @@ impl BodyReadState {
         if matches!(self.get(), STALLED | BROKEN) {
             return None;
         }
-        let mut unread = progress
-            .unread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        unread.take()
+        progress.leftovers().unread.take()
     }
 
     fn give_back(&self, body: UnreadBody) {
         if let Some(progress) = &self.0 {
-            let mut unread = progress
-                .unread
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            *unread = Some(body);
+            progress.leftovers().unread = Some(body);
+        }
+    }
+
+    fn keep(&self, share: BodyShare) {
+        if let Some(progress) = &self.0 {
+            progress.leftovers().share = Some(share);
         }
     }
 }
 
-/// A body that fails if it grows over its limit, or if the client is too slow.
+impl Progress {
+    fn leftovers(&self) -> MutexGuard<'_, Leftovers> {
+        self.leftovers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A body that fails if it grows over its limit, if the client is too slow, or if the memory for
+/// bodies is used up.
 pub(crate) struct LimitedBody {
     body: Limited<ReturnedBody>,
     state: BodyReadState,
     pacer: Pacer,
     timer: Option<(Instant, Pin<Box<Sleep>>)>,
+    /// `None` for a handler that reads the body part by part. The handler bounds its memory itself.
+    share: Option<BodyShare>,
 }
 
 impl LimitedBody {
-    pub(crate) fn new(body: UnreadBody, limit: u64, state: BodyReadState, pace: BodyPace) -> Self {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    pub(crate) fn new(body: UnreadBody, rules: &BodyRules, state: BodyReadState) -> Self {
+        let limit = usize::try_from(rules.limit).unwrap_or(usize::MAX);
         let body = ReturnedBody {
             body: Some(body),
             state: state.clone(),
@@ -158,8 +166,10 @@ impl LimitedBody {
         Self {
             body: Limited::new(body, limit),
             state,
-            pacer: Pacer::new(pace),
+            pacer: Pacer::new(rules.pace),
             timer: None,
+            share: (rules.argument == BodyArgument::Buffered)
+                .then(|| BodyShare::new(&rules.memory)),
         }
     }
 }
@@ -213,6 +223,9 @@ impl Drop for LimitedBody {
         if self.state.get() == WAITING {
             self.state.set(READING);
         }
+        if let Some(share) = self.share.take().filter(|share| !share.is_empty()) {
+            self.state.keep(share);
+        }
     }
 }
 
@@ -236,6 +249,12 @@ impl HttpBody for LimitedBody {
                     .and_then(|frame| frame.as_ref().ok()?.data_ref());
                 let bytes = data.map_or(0, Bytes::len);
                 self.pacer.add(bytes, waited);
+                if let Some(share) = &mut self.share
+                    && let Err(used_up) = share.add(bytes)
+                {
+                    self.state.set(OVERLOADED);
+                    return Poll::Ready(Some(Err(used_up.into())));
+                }
                 self.state.set(match &polled {
                     Some(Err(error)) if error.is::<LengthLimitError>() => TOO_LARGE,
                     Some(Err(_)) => BROKEN,
@@ -274,15 +293,33 @@ impl LimitedBody {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
     use futures_util::stream;
 
+    use super::super::body_memory::{BodyMemory, FREE};
+    use super::super::pace::BodyPace;
     use super::super::read;
     use super::*;
 
+    fn rules(limit: u64) -> BodyRules {
+        BodyRules {
+            limit,
+            pace: BodyPace::DEFAULT,
+            argument: BodyArgument::Buffered,
+            memory: Arc::new(BodyMemory::new(0)),
+        }
+    }
+
+    fn unread(body: Body) -> UnreadBody {
+        UnreadBody::new(body, &http::HeaderMap::new(), false)
+    }
+
     async fn problem_of(body: Body, limit: u64) -> &'static str {
-        let (state, pace) = (BodyReadState::new(true), BodyPace::DEFAULT);
-        let body = UnreadBody::new(body, &http::HeaderMap::new(), false);
-        let body = Body::new(LimitedBody::new(body, limit, state, pace));
+        let body = Body::new(LimitedBody::new(
+            unread(body),
+            &rules(limit),
+            BodyReadState::new(true),
+        ));
         read::read(body)
             .await
             .expect_err("a body that cannot be read")
@@ -301,5 +338,10 @@ mod tests {
             "gone",
         ))]));
         assert_eq!(problem_of(broken, 10).await, "BODY_INCOMPLETE");
+        let large = Body::from(vec![0; FREE + 1]);
+        assert_eq!(problem_of(large, 1 << 20).await, "OVERLOADED");
+        let free = Body::from(vec![0; FREE]);
+        let body = LimitedBody::new(unread(free), &rules(1 << 20), BodyReadState::new(true));
+        assert!(read::read(Body::new(body)).await.is_ok());
     }
 }

@@ -16,8 +16,10 @@ use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
-use super::body::{self, BodyReadState, LimitedBody};
-use super::pace::{BodyPace, Pacer};
+use super::body::{BodyReadState, LimitedBody};
+use super::body_memory::{BodyShare, MemoryUsedUp};
+use super::body_rules::{self, BodyRules};
+use super::pace::Pacer;
 use super::read;
 use crate::client::peer;
 use crate::problem::Problem;
@@ -115,9 +117,13 @@ impl IncomingRequest {
         peer(&self.head().extensions)
     }
 
-    /// Refuses a body whose announced length is over the limit.
-    pub(crate) fn check_length(&self, limit: u64) -> Result<(), Problem> {
-        body::check_length(&self.incoming.body, limit)
+    /// Refuses a body that must still be read, if the rules do not allow it.
+    #[inline]
+    pub(crate) fn check_body(&self, rules: &BodyRules) -> Result<(), Problem> {
+        if self.has_body() {
+            return rules.check(&self.head().headers, &self.incoming.body);
+        }
+        Ok(())
     }
 
     /// Returns `true` if the body must still be read.
@@ -141,25 +147,25 @@ impl IncomingRequest {
             .is_some_and(|length| length <= SMALL_BODY)
     }
 
-    /// Reads the body, up to `limit` bytes, as long as the client keeps the pace. The rest of a
-    /// body that is too large can still be drained.
+    /// Reads the body as far as the rules allow. The rest of a body that is too large can still be
+    /// drained.
     pub(crate) async fn read(
         &mut self,
-        limit: u64,
-        pace: BodyPace,
+        rules: &BodyRules,
         state: &BodyReadState,
     ) -> Result<(), Problem> {
         if self.bytes.is_some() {
             return Ok(());
         }
         self.has_begun_reading = true;
-        self.bytes = Some(state.reading(self.read_body(limit, pace)).await?);
+        self.bytes = Some(state.reading(self.read_body(rules)).await?);
         Ok(())
     }
 
-    async fn read_body(&mut self, limit: u64, pace: BodyPace) -> Result<Bytes, Problem> {
-        let mut pacer = Pacer::new(pace);
-        let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
+    async fn read_body(&mut self, rules: &BodyRules) -> Result<Bytes, Problem> {
+        let mut pacer = Pacer::new(rules.pace);
+        let mut share = BodyShare::new(&rules.memory);
+        let (mut first, mut joined) = (Bytes::new(), None::<BytesMut>);
         loop {
             let frame = pacer.wait(self.incoming.body.frame()).await?;
             let Some(frame) = frame else { break };
@@ -167,28 +173,32 @@ impl IncomingRequest {
             let Ok(data) = frame.map_err(|error| read::failure(&error))?.into_data() else {
                 continue;
             };
-            pacer.add(data.len(), Duration::ZERO);
-            // Most bodies arrive in one part, which is not copied.
-            if first.is_empty() {
-                first = data;
-            } else {
-                if rest.is_empty() {
-                    rest.extend_from_slice(&first);
-                }
-                rest.extend_from_slice(&data);
+            if share.received() + data.len() as u64 > rules.limit {
+                return Err(body_rules::too_large(rules.limit));
             }
-            if first.len().max(rest.len()) as u64 > limit {
-                return Err(body::too_large(limit));
+            pacer.add(data.len(), Duration::ZERO);
+            share
+                .add(data.len())
+                .map_err(|MemoryUsedUp| Problem::overloaded())?;
+            match &mut joined {
+                Some(joined) => joined.extend_from_slice(&data),
+                // Most bodies arrive in one part, which is not copied.
+                None if first.is_empty() => first = data,
+                None => {
+                    // The first part is dropped, because it keeps the read buffer of hyper.
+                    let first = mem::take(&mut first);
+                    let mut both = BytesMut::with_capacity(first.len() + data.len());
+                    both.extend_from_slice(&first);
+                    both.extend_from_slice(&data);
+                    joined = Some(both);
+                }
             }
             if self.incoming.body.is_end_stream() {
                 break;
             }
         }
-        Ok(if rest.is_empty() {
-            first
-        } else {
-            rest.freeze()
-        })
+        let whole = joined.map_or(first, BytesMut::freeze);
+        Ok(share.attach_to(whole))
     }
 
     /// Returns the body that was read, or an empty body if there is none.
@@ -201,25 +211,24 @@ impl IncomingRequest {
         self.head_mut().extensions.insert(value);
     }
 
-    /// Returns the request for the extractors. Reading its body fails after `limit` bytes.
+    /// Returns the request for the extractors. Reading its body fails if the body breaks the rules.
     #[inline]
     pub(crate) fn for_extractors(
         &mut self,
-        limit: u64,
-        pace: BodyPace,
+        rules: &BodyRules,
         state: &BodyReadState,
     ) -> &mut Incoming {
         if let Some(bytes) = self.bytes.take() {
             self.incoming.body = Body::from(bytes);
         } else if self.has_body {
             let unread = self.take_unread();
-            let limited = LimitedBody::new(unread, limit, state.clone(), pace);
+            let limited = LimitedBody::new(unread, rules, state.clone());
             self.incoming.body = Body::new(limited);
         }
         let Incoming { head, .. } = &mut self.incoming;
         // axum's extractors would refuse a body above their own limit, although the endpoint allows
         // it.
-        if limit > AXUM_LIMIT {
+        if rules.limit > AXUM_LIMIT {
             *head = head.take().map(without_axum_limit);
         }
         &mut self.incoming

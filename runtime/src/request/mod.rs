@@ -3,6 +3,8 @@
 //! Policies use this module. They use neither the pipeline nor each other.
 
 mod body;
+mod body_memory;
+mod body_rules;
 mod caller;
 mod deadline;
 mod id;
@@ -20,6 +22,8 @@ use core::pin::Pin;
 
 pub use crate::problem::endpoint_response::{EndpointResponse, ResponseOrigin};
 pub(crate) use body::BodyReadState;
+pub(crate) use body_memory::BodyMemory;
+pub(crate) use body_rules::{BodyArgument, BodyRules};
 pub(crate) use caller::AuthenticatedCaller;
 pub use caller::Caller;
 pub(crate) use deadline::{Within, deadline_exceeded, due_in, with_timeout, within_until};

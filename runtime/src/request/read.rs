@@ -6,6 +6,7 @@ use axum::body::HttpBody as Body;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError};
 
+use super::body_memory::MemoryUsedUp;
 use crate::problem::{Problem, registry};
 
 /// Reads the whole body.
@@ -48,20 +49,28 @@ where
     Ok(None)
 }
 
-/// Returns the problem for a body that could not be read. The cause is somewhere in the error's
-/// chain of sources, because axum and http-body wrap it.
+/// Returns the problem for a body that could not be read.
 pub(crate) fn failure(error: &(dyn std::error::Error + 'static)) -> Problem {
+    known_failure(error).unwrap_or_else(|| incomplete().with_cause(error))
+}
+
+/// Returns the problem for a body that was not read to its end because of a limit. The cause is
+/// somewhere in the error's chain of sources, because axum and http-body wrap it.
+pub(crate) fn known_failure(error: &(dyn std::error::Error + 'static)) -> Option<Problem> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if error.is::<LengthLimitError>() {
-            return Problem::new(&registry::BODY_TOO_LARGE);
+            return Some(Problem::new(&registry::BODY_TOO_LARGE));
         }
         if error.is::<Stalled>() {
-            return Problem::new(&registry::REQUEST_TIMEOUT);
+            return Some(Problem::new(&registry::REQUEST_TIMEOUT));
+        }
+        if error.is::<MemoryUsedUp>() {
+            return Some(Problem::overloaded());
         }
         cause = error.source();
     }
-    incomplete().with_cause(error)
+    None
 }
 
 /// Returns the problem for a body that ended early.

@@ -16,6 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use aplomb::prelude::*;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 #[tokio::main]
@@ -32,6 +33,7 @@ async fn main() -> ExitCode {
         pack_parcel,
         most_packers,
         list_prices,
+        upload,
         list_numbers,
         catalog,
         by_token_bucket,
@@ -131,6 +133,17 @@ async fn most_packers(State(app): State<App>) -> Json<usize> {
 #[endpoint(get = "/prices", version = 1, rate_limit("20/hour"))]
 async fn list_prices() -> &'static str {
     "tea: 2"
+}
+
+/// Reads a body of at most a megabyte.
+#[endpoint(
+    post = "/uploads",
+    version = 1,
+    not_idempotent = "nothing is stored",
+    body_limit = "1MB"
+)]
+async fn upload(body: Bytes) -> String {
+    body.len().to_string()
 }
 
 /// Lists three numbers, one per page.

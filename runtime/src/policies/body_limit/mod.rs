@@ -11,6 +11,42 @@
 //! reads and discards the rest. Otherwise a client that is still sending the body could lose the
 //! response. The service stops reading after 16 MiB, after five seconds, or when the client pauses.
 //!
+//! # Content codings
+//!
+//! Aplomb decodes no content coding. An endpoint that reads a body refuses every `Content-Encoding`
+//! except `identity` with a 415 `UNSUPPORTED_MEDIA_TYPE`, before it reads the body. The response has
+//! the field `Accept-Encoding: identity`. Handlers whose last argument is axum's `Request` or `Body`
+//! get coded bodies unchanged, with the `Content-Encoding` field.
+//!
+//! To accept compressed bodies, put the `RequestDecompressionLayer` of tower-http around the router
+//! of [`into_router`](crate::Api::into_router). This layer decodes the body and removes the field
+//! `Content-Encoding`. The limit then applies to the decoded bytes, so a small compressed body cannot
+//! become a large one.
+//!
+//! ```text
+//! let router = api.into_router(state).await?.layer(RequestDecompressionLayer::new());
+//! ```
+//!
+//! # Memory
+//!
+//! The bodies that are in memory at the same time are bounded over all connections, to 128 MiB
+//! (`APLOMB_BODY_MEMORY`, [`Api::body_memory`](crate::Api::body_memory)). If the next part of a body
+//! does not fit, the request gets a 503 `OVERLOADED` with a `Retry-After` of one to three seconds. Its
+//! handler does not run, and no record of an idempotency key begins.
+//!
+//! - The first 16 KiB of each body are not counted, so small bodies pass while other clients send
+//!   large ones.
+//! - Bytes are counted when they arrive. A client cannot reserve memory with a `Content-Length`.
+//! - Aplomb reads the whole body before the handler if the request has an idempotency key, and a body
+//!   of at most 64 KiB if the endpoint has a rate limit. The bytes of this body are counted until
+//!   the last clone of its `Bytes` is dropped. Other bodies are counted until the request ends.
+//! - A body that a handler reads part by part is not counted: that of an endpoint without a key whose
+//!   last argument is axum's `Request`, `Body` or, with the feature `multipart`, `Multipart`. The
+//!   handler bounds its memory by `body_limit` and by the parts that it keeps.
+//! - The buffer of a body that arrives in parts can be up to twice as large as the body.
+//!
+//! # axum's own limit
+//!
 //! The extractors of axum have their own limit of 2 MiB. A `body_limit` above 2 MiB also replaces
 //! that limit.
 //!

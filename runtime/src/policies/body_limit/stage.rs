@@ -1,4 +1,4 @@
-use crate::request::{BodyPace, IncomingRequest, RequestState, Stage, StageResult};
+use crate::request::{BodyArgument, BodyRules, IncomingRequest, RequestState, Stage, StageResult};
 
 /// A stage that reads a small body before the rate limits are checked and before the record of an
 /// idempotency key is begun.
@@ -8,18 +8,12 @@ use crate::request::{BodyPace, IncomingRequest, RequestState, Stage, StageResult
 /// has exceeded its limits cannot make the server read large bodies.
 #[derive(Debug)]
 pub(crate) struct BodyStage {
-    limit: u64,
-    pace: BodyPace,
-    reads_body: bool,
+    rules: BodyRules,
 }
 
 impl BodyStage {
-    pub(crate) const fn new(limit: u64, pace: BodyPace, reads_body: bool) -> Self {
-        Self {
-            limit,
-            pace,
-            reads_body,
-        }
+    pub(crate) const fn new(rules: BodyRules) -> Self {
+        Self { rules }
     }
 }
 
@@ -31,18 +25,18 @@ impl Stage for BodyStage {
     ) -> StageResult<'a> {
         // With an idempotency key, the fingerprint covers the body even if the handler does not
         // read the body.
-        if !self.reads_body && state.info.key.is_none() {
+        if self.rules.argument == BodyArgument::Unread && state.info.key.is_none() {
             return StageResult::PASS;
         }
-        if let Err(problem) = request.check_length(self.limit) {
+        if let Err(problem) = request.check_body(&self.rules) {
             return StageResult::Ready(Err(problem));
         }
         if !request.has_small_body() || !request.has_body() {
             return StageResult::PASS;
         }
         let body = &state.body;
-        StageResult::Waiting(Box::pin(async move {
-            request.read(self.limit, self.pace, body).await
-        }))
+        StageResult::Waiting(Box::pin(
+            async move { request.read(&self.rules, body).await },
+        ))
     }
 }

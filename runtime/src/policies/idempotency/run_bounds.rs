@@ -17,7 +17,7 @@ use http::request::Parts;
 use crate::client::{TrustedProxies, peer, rate_limit_prefix};
 use crate::clock::{Clock, SystemClock};
 use crate::log_throttle::LogThrottle;
-use crate::problem::{Problem, registry};
+use crate::problem::Problem;
 use crate::request::Caller;
 use crate::sharded::{KeyHash, Sharded};
 
@@ -191,7 +191,7 @@ impl RunBounds {
                  APLOMB_MAX_RUNS runs"
             );
         }
-        overloaded()
+        Problem::overloaded()
     }
 
     #[cold]
@@ -204,7 +204,7 @@ impl RunBounds {
                  APLOMB_MAX_RUNS_PER_CALLER runs"
             );
         }
-        overloaded()
+        Problem::overloaded()
     }
 }
 
@@ -248,13 +248,6 @@ impl fmt::Debug for RunPermit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RunPermit").finish_non_exhaustive()
     }
-}
-
-/// Returns the 503. Its `Retry-After` is random, so that refused clients do not all return at the
-/// same time.
-fn overloaded() -> Problem {
-    let wait = Duration::from_secs(rand::random_range(1..=3));
-    Problem::new(&registry::OVERLOADED).with_retry_after(wait)
 }
 
 #[cfg(test)]

@@ -95,6 +95,11 @@ impl Instance {
         File::create(self.gates.join(item)).expect("the gate is created");
     }
 
+    /// Returns the id of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Kills the process, and returns when it has ended.
     pub(crate) fn kill(mut self) {
         self.process.kill();

@@ -9,6 +9,7 @@ mod encrypted;
 mod hangups;
 mod instance;
 mod killed;
+mod large_bodies;
 mod limits;
 mod panics;
 mod start;

@@ -1,0 +1,225 @@
+//! The memory of request bodies, bounded over all connections.
+//!
+//! The body limit bounds one request. Without a bound over all connections, many clients that each
+//! send most of a large body and then wait could use up the memory of the process.
+
+use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::clock::{Clock, SystemClock};
+use crate::log_throttle::LogThrottle;
+
+/// The memory that all request bodies of an API may use together.
+///
+/// The first [`FREE`] bytes of each body are not counted, so that ordinary requests pass while other
+/// clients send large bodies. The bytes beyond are counted when they arrive. The announced length
+/// is not counted: otherwise a client could reserve memory without sending anything.
+#[derive(Debug)]
+pub(crate) struct BodyMemory {
+    limit: u64,
+    used: AtomicU64,
+    clock: SystemClock,
+    refusals: LogThrottle,
+}
+
+/// The time between two log lines about refused bodies.
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The number of bytes of each body that are not counted: 16 KiB.
+pub(crate) const FREE: usize = 16 << 10;
+
+impl BodyMemory {
+    /// The default limit in bytes: 128 MiB.
+    pub(crate) const DEFAULT_LIMIT: u64 = 128 << 20;
+
+    pub(crate) fn new(limit: u64) -> Self {
+        Self {
+            limit,
+            used: AtomicU64::new(0),
+            clock: SystemClock::new(),
+            refusals: LogThrottle::new(LOG_INTERVAL),
+        }
+    }
+
+    // No other memory depends on the counter, so any memory ordering is correct.
+    fn try_take(&self, bytes: u64) -> bool {
+        let add = |used: u64| used.checked_add(bytes).filter(|total| *total <= self.limit);
+        let taken = self
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        taken.is_ok()
+    }
+
+    #[cold]
+    fn log_refusal(&self) {
+        if let Some(requests) = self.refusals.add(self.clock.now()) {
+            tracing::warn!(
+                requests,
+                body_memory = self.limit,
+                "requests were refused, because bodies use up APLOMB_BODY_MEMORY"
+            );
+        }
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// The share of one body in the [`BodyMemory`]. It is given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct BodyShare {
+    memory: Arc<BodyMemory>,
+    received: u64,
+    taken: u64,
+}
+
+impl BodyShare {
+    /// Returns an empty share.
+    #[inline]
+    pub(crate) fn new(memory: &Arc<BodyMemory>) -> Self {
+        Self {
+            memory: Arc::clone(memory),
+            received: 0,
+            taken: 0,
+        }
+    }
+
+    /// Adds a part of the body that has arrived.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the memory is used up. The share then keeps its previous size.
+    #[inline]
+    pub(crate) fn add(&mut self, bytes: usize) -> Result<(), MemoryUsedUp> {
+        self.received = self.received.saturating_add(bytes as u64);
+        let counted = self.received.saturating_sub(FREE as u64);
+        if counted == 0 {
+            return Ok(());
+        }
+        let missing = counted - self.taken;
+        if !self.memory.try_take(missing) {
+            self.memory.log_refusal();
+            return Err(MemoryUsedUp);
+        }
+        self.taken += missing;
+        Ok(())
+    }
+
+    /// Returns the number of bytes that have arrived.
+    pub(crate) const fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Returns `true` if the share has taken nothing from the memory.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.taken == 0
+    }
+
+    /// Returns the same bytes. They keep the share until their last clone is dropped.
+    pub(crate) fn attach_to(self, bytes: Bytes) -> Bytes {
+        if self.is_empty() {
+            return bytes;
+        }
+        Bytes::from_owner(CountedBytes {
+            bytes,
+            _share: self,
+        })
+    }
+}
+
+impl Drop for BodyShare {
+    fn drop(&mut self) {
+        if !self.is_empty() {
+            self.memory.give_back(self.taken);
+        }
+    }
+}
+
+/// Bytes with their share. The bytes are dropped first, so that the memory is free when the share
+/// is given back.
+struct CountedBytes {
+    bytes: Bytes,
+    _share: BodyShare,
+}
+
+impl AsRef<[u8]> for CountedBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// The error for a body for which no memory is left.
+#[derive(Debug)]
+pub(crate) struct MemoryUsedUp;
+
+impl fmt::Display for MemoryUsedUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the memory for request bodies (APLOMB_BODY_MEMORY) is used up")
+    }
+}
+
+impl std::error::Error for MemoryUsedUp {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn used(memory: &BodyMemory) -> u64 {
+        memory.used.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn a_share_grows_with_the_bytes_that_arrive_after_the_free_ones() {
+        let memory = Arc::new(BodyMemory::new(1000));
+        let mut share = BodyShare::new(&memory);
+        for (bytes, expected) in [(FREE - 1, 0), (1, 0), (1, 1), (0, 1), (99, 100)] {
+            share.add(bytes).expect("room");
+            assert_eq!(used(&memory), expected);
+        }
+        drop(share);
+        assert_eq!(used(&memory), 0);
+    }
+
+    #[test]
+    fn shares_together_reach_the_limit_but_do_not_exceed_it() {
+        let memory = Arc::new(BodyMemory::new(1000));
+        let (mut one, mut other) = (BodyShare::new(&memory), BodyShare::new(&memory));
+        one.add(FREE + 400).expect("room");
+        assert!(other.add(FREE + 601).is_err());
+        assert_eq!(used(&memory), 400);
+        let mut other = BodyShare::new(&memory);
+        other.add(FREE + 600).expect("room for exactly the rest");
+        assert!(one.add(1).is_err());
+        let mut small = BodyShare::new(&memory);
+        small.add(FREE).expect("the first bytes are free");
+        drop(one);
+        assert_eq!(used(&memory), 600);
+        small.add(400).expect("room for the bytes given back");
+    }
+
+    #[test]
+    fn bytes_keep_their_share_until_the_last_clone_is_dropped() {
+        let memory = Arc::new(BodyMemory::new(1000));
+        let mut share = BodyShare::new(&memory);
+        share.add(FREE + 10).expect("room");
+        let bytes = share.attach_to(Bytes::from(vec![7; FREE + 10]));
+        let part = bytes.slice(5..9);
+        assert_eq!((bytes.len(), &part[..]), (FREE + 10, &[7; 4][..]));
+        drop(bytes);
+        assert_eq!(used(&memory), 10);
+        drop(part);
+        assert_eq!(used(&memory), 0);
+    }
+
+    #[test]
+    fn small_bytes_are_not_allocated_again() {
+        let share = BodyShare::new(&Arc::new(BodyMemory::new(0)));
+        let bytes = Bytes::from_static(b"small");
+        assert_eq!(share.attach_to(bytes.clone()).as_ptr(), bytes.as_ptr());
+    }
+}
