@@ -2,7 +2,6 @@
 //! of the service, and asserts a ceiling.
 
 use core::time::Duration;
-use std::fs;
 use std::net::SocketAddr;
 
 use aplomb::testing::{Client, Process, Program, RedisServer};
@@ -12,6 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
+
+use crate::measure;
 
 const KEY: &str = "sk_test_alice";
 
@@ -31,16 +32,12 @@ fn program(program: Program) -> Program {
     ])
 }
 
-/// Returns the memory of a process in KiB.
 fn memory(process: &Process) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", process.id())).expect("a process");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let size = line.and_then(|line| line.split_whitespace().next());
-    size.expect("a size").parse().expect("a number")
+    measure::memory(process.id(), "VmRSS")
 }
 
 /// Sends requests of an honest client over new connections, and returns their median time.
-async fn median(client: &Client) -> Duration {
+async fn median_of_gets(client: &Client) -> Duration {
     let mut times = Vec::new();
     for _ in 0..20 {
         let begun = Instant::now();
@@ -48,8 +45,7 @@ async fn median(client: &Client) -> Duration {
         assert_eq!(response.status, 200);
         times.push(begun.elapsed());
     }
-    times.sort_unstable();
-    times[times.len() / 2]
+    measure::median(times)
 }
 
 async fn connect(address: SocketAddr) -> TcpStream {
@@ -105,7 +101,7 @@ fn per_connection(name: &str, before: u64, after: u64, connections: u64) -> u64 
 #[tokio::test]
 async fn an_unfinished_head_takes_at_most_80_kib() {
     let service = service(&[]);
-    median(&service.client()).await;
+    median_of_gets(&service.client()).await;
     let before = memory(&service);
     let mut connections = Vec::new();
     for _ in 0..200 {
@@ -141,7 +137,7 @@ async fn an_unfinished_head_takes_at_most_80_kib() {
 #[tokio::test]
 async fn streams_with_a_closed_window_take_at_most_128_kib_a_connection() {
     let service = service(&[]);
-    median(&service.client()).await;
+    median_of_gets(&service.client()).await;
     let before = memory(&service);
     let mut connections = Vec::new();
     for _ in 0..50 {
@@ -162,7 +158,7 @@ async fn streams_with_a_closed_window_take_at_most_128_kib_a_connection() {
 #[tokio::test]
 async fn lists_that_are_not_read_take_at_most_1_mib_a_connection() {
     let service = service(&[]);
-    median(&service.client()).await;
+    median_of_gets(&service.client()).await;
     let before = memory(&service);
     let mut connections = Vec::new();
     for _ in 0..20 {
@@ -179,7 +175,7 @@ async fn lists_that_are_not_read_take_at_most_1_mib_a_connection() {
 #[tokio::test]
 async fn pipelined_lists_that_are_not_read_take_at_most_1_mib_a_connection() {
     let service = service(&[]);
-    median(&service.client()).await;
+    median_of_gets(&service.client()).await;
     let before = memory(&service);
     let mut connections = Vec::new();
     for _ in 0..20 {
@@ -201,7 +197,7 @@ async fn pipelined_lists_that_are_not_read_take_at_most_1_mib_a_connection() {
 async fn many_idle_connections_do_not_shut_out_honest_clients() {
     let service = service(&[("APLOMB_MAX_CONNECTIONS", "100")]);
     let honest = service.client().without_reuse();
-    let (before, memory_before) = (median(&honest).await, memory(&service));
+    let (before, memory_before) = (median_of_gets(&honest).await, memory(&service));
     let mut connections = Vec::new();
     for number in 0..500 {
         // More connections than the limit wait in the queue of the system.
@@ -219,7 +215,7 @@ async fn many_idle_connections_do_not_shut_out_honest_clients() {
         200
     );
     let first = first.elapsed();
-    let during = median(&honest).await;
+    let during = median_of_gets(&honest).await;
     println!(
         "honest client: {before:?} before, {first:?} for the first request during, then {during:?}; \
          memory: {memory_before} KiB before, {} KiB during",

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::instance::{Instance, Settings};
+use crate::measure::median;
 
 /// The bound of one caller. It is half of a round, so that each round exceeds it on a slow machine
 /// as well.
@@ -140,11 +141,6 @@ async fn post(client: &Client, key: &str) -> Duration {
         .await;
     assert_eq!(response.status, 201, "{response:?}");
     started.elapsed()
-}
-
-fn median(mut durations: Vec<Duration>) -> Duration {
-    durations.sort_unstable();
-    durations[durations.len() / 2]
 }
 
 /// Attacks the service while an honest caller sends orders.

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::client::Order;
 use crate::deployment::runs;
+use crate::measure;
 
 /// A running instance.
 pub(crate) struct Instance {
@@ -95,11 +96,6 @@ impl Instance {
         File::create(self.gates.join(item)).expect("the gate is created");
     }
 
-    /// Returns the id of the process.
-    pub(crate) fn id(&self) -> u32 {
-        self.process.id()
-    }
-
     /// Kills the process, and returns when it has ended.
     pub(crate) fn kill(mut self) {
         self.process.kill();
@@ -125,16 +121,9 @@ impl Instance {
         self.process.wait()
     }
 
-    /// Returns a number from `/proc/<pid>/status` in KiB: `VmRSS`, the memory in use, or `VmHWM`,
-    /// the most memory so far.
+    /// Returns the memory in KiB of a field of `/proc/<pid>/status`.
     pub(crate) fn memory(&self, field: &str) -> u64 {
-        let path = format!("/proc/{}/status", self.process.id());
-        let status = fs::read_to_string(path).expect("the status of a running process");
-        let number = status.lines().find_map(|line| {
-            let number = line.strip_prefix(field)?.strip_prefix(':')?;
-            number.trim().strip_suffix(" kB")?.parse().ok()
-        });
-        number.expect("a number of kB")
+        measure::memory(self.process.id(), field)
     }
 
     /// Returns the log output up to now.

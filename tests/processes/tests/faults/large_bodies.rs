@@ -1,7 +1,6 @@
 //! Hostile clients that each send most of a large body and then wait.
 
 use core::time::Duration;
-use std::fs;
 use std::net::SocketAddr;
 
 use aplomb::testing::Client;
@@ -11,7 +10,8 @@ use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout};
 
-use crate::instance::{Instance, Settings};
+use crate::instance::Settings;
+use crate::measure::median;
 
 /// The number of hostile connections.
 const CONNECTIONS: usize = 500;
@@ -22,13 +22,13 @@ const SENT: usize = 999_000;
 /// The longest time of a hostile connection.
 const HOSTILE_TIME: Duration = Duration::from_secs(30);
 /// The memory for bodies of the service, in KiB.
-const BODY_MEMORY: usize = 64 << 10;
+const BODY_MEMORY: u64 = 64 << 10;
 /// The most memory that each connection uses apart from the counted bytes of its body, in KiB: the
-/// 16 KiB that are not counted, the read buffer of hyper (up to 408 KiB), and a margin for the state
-/// of the request and for the fragmentation of the heap.
-const PER_CONNECTION: usize = 16 + 408 + 256;
+/// 16 KiB that are not counted, the read buffer of hyper (64 KiB), and a margin for the state of the
+/// request and for the fragmentation of the heap.
+const PER_CONNECTION: u64 = 16 + 64 + 128;
 /// The most memory that the service may use in addition to its memory before the attack, in KiB.
-const CEILING: usize = BODY_MEMORY + CONNECTIONS * PER_CONNECTION;
+const CEILING: u64 = BODY_MEMORY + CONNECTIONS as u64 * PER_CONNECTION;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn incomplete_large_bodies_take_bounded_memory_and_small_bodies_pass() {
@@ -42,7 +42,7 @@ async fn incomplete_large_bodies_take_bounded_memory_and_small_bodies_pass() {
     for _ in 0..200 {
         before.push(post_small_body(&client).await);
     }
-    let idle = memory_of(&service, "VmRSS");
+    let idle = service.memory("VmRSS");
 
     let attack = attack(client.address());
     let mut during = Vec::new();
@@ -52,14 +52,14 @@ async fn incomplete_large_bodies_take_bounded_memory_and_small_bodies_pass() {
     let responses = attack.await.expect("no panic");
     let is_overload = |response: &&String| response.contains("\"code\":\"OVERLOADED\"");
     let refused = responses.iter().filter(is_overload).count();
-    let (after, peak) = (memory_of(&service, "VmRSS"), memory_of(&service, "VmHWM"));
+    let (after, peak) = (service.memory("VmRSS"), service.memory("VmHWM"));
     println!(
         "{CONNECTIONS} incomplete bodies of {SENT} bytes, {refused} refused. VmRSS {idle} KiB before, \
          {after} KiB after; VmHWM {peak} KiB. p50 of {} small bodies {:?} before, of {} {:?} during",
         before.len(),
-        median(&mut before),
+        median(before.clone()),
         during.len(),
-        median(&mut during),
+        median(during),
     );
     assert!(refused > CONNECTIONS / 2, "{refused} refused");
     assert!(
@@ -104,19 +104,4 @@ async fn send_incomplete_body(address: SocketAddr, number: usize) -> String {
     let _ = stream.write_all(&vec![b'x'; SENT]).await;
     let _ = stream.read_to_end(&mut response).await;
     String::from_utf8_lossy(&response).into_owned()
-}
-
-fn median(times: &mut [Duration]) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
-}
-
-/// Returns a value of the process's memory in KiB.
-fn memory_of(service: &Instance, name: &str) -> usize {
-    let status = fs::read_to_string(format!("/proc/{}/status", service.id())).expect("a process");
-    let line = status.lines().find(|line| line.starts_with(name));
-    let value = line.and_then(|line| line.split_whitespace().nth(1));
-    value
-        .and_then(|value| value.parse().ok())
-        .expect("a number of KiB")
 }

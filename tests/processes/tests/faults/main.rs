@@ -11,6 +11,7 @@ mod instance;
 mod killed;
 mod large_bodies;
 mod limits;
+mod measure;
 mod panics;
 mod start;
 mod stopped;
