@@ -103,6 +103,67 @@ async fn put_over_http2(origin: &str, path: &str, media: &str) -> u16 {
     response.status().as_u16()
 }
 
+/// A body that is too long to be read to its end.
+const LONG: usize = 20_000_000;
+
+#[tokio::test]
+async fn an_http1_client_gets_the_response_to_a_body_that_is_too_long_to_be_read() {
+    let service = service().await;
+    for (path, media, _) in REQUESTS {
+        let status = if path.starts_with("/numbers") {
+            400
+        } else {
+            413
+        };
+        let mut raw = service.client.raw().await;
+        raw.write(&format!(
+            "PUT {path} HTTP/1.1\r\nhost: x\r\ncontent-type: {media}\r\ncontent-length: {LONG}\r\n\r\n"
+        ))
+        .await;
+        let response = raw.exchange("x".repeat(LONG).as_bytes()).await;
+        let response = String::from_utf8_lossy(&response);
+        assert!(
+            response.starts_with(&format!("HTTP/1.1 {status}")),
+            "{path}: {response}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_http2_client_gets_the_response_to_a_body_that_is_too_long_to_be_read() {
+    let service = service().await;
+    for (path, media, _) in REQUESTS {
+        let status = if path.starts_with("/numbers") {
+            400
+        } else {
+            413
+        };
+        let stream = tokio::net::TcpStream::connect(service.server.address())
+            .await
+            .expect("a connection");
+        let (mut client, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+        let driving = tokio::spawn(connection);
+        let request = http::Request::put(format!("http://x{path}"))
+            .header("content-type", media)
+            .header("content-length", LONG)
+            .body(())
+            .expect("a request");
+        let (response, mut sending) = client.send_request(request, false).expect("a stream");
+        // The client sends as much as the service accepts, and never the end of the body.
+        sending.reserve_capacity(LONG);
+        let data = Bytes::from(vec![b'x'; 64 << 10]);
+        sending.send_data(data, false).expect("an open stream");
+        let response = response.await.expect("a response");
+        assert_eq!(response.status(), status, "{path}");
+        let mut body = response.into_body();
+        while let Some(data) = body.data().await {
+            data.expect("the whole document");
+        }
+        drop((client, sending, body));
+        let _ = driving.await;
+    }
+}
+
 /// Reads all fields of a form.
 #[endpoint(put = "/forms", public, body_limit = "1MB")]
 async fn form(mut form: axum::extract::Multipart) -> aplomb::Result<String> {

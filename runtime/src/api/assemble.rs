@@ -197,7 +197,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         let max_handler_duration = errors.collect(self.max_handler_duration_setting());
         let max_runs = self.max_runs_setting(errors);
         let overrides = errors.collect(Overrides::from_env(self.routes.specs()));
-        let body_pace = errors.collect(self.body_pace_setting());
+        let body_pace = self.body_pace_setting(errors);
         let body_memory = errors.collect(self.body_memory_setting());
         if let Some(body_memory) = body_memory {
             check::body_memory(self, body_memory, errors);
@@ -297,25 +297,26 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         })
     }
 
-    fn body_pace_setting(&self) -> Result<BodyPace, StartError> {
-        let silence = match self.body_timeout {
-            Some(silence) if silence < MIN_BODY_TIMEOUT => {
-                return Err(StartError::new(format!(
-                    "Api::body_timeout({silence:?}): expected at least {MIN_BODY_TIMEOUT:?}"
-                )));
-            }
-            Some(silence) => silence,
-            None => settings::duration(
-                "APLOMB_BODY_TIMEOUT",
-                BodyPace::DEFAULT.silence,
-                MIN_BODY_TIMEOUT,
-            )?,
-        };
-        let min_rate = match self.body_min_rate {
-            Some(min_rate) => min_rate,
-            None => settings::number("APLOMB_BODY_MIN_RATE", BodyPace::DEFAULT.min_rate)?,
-        };
-        Ok(BodyPace { silence, min_rate })
+    fn body_pace_setting(&self, errors: &mut StartErrors) -> Option<BodyPace> {
+        let default = BodyPace::DEFAULT;
+        let silence = errors.collect(match self.body_timeout {
+            Some(silence) if silence < MIN_BODY_TIMEOUT => Err(StartError::new(format!(
+                "Api::body_timeout({silence:?}): expected at least {MIN_BODY_TIMEOUT:?}"
+            ))),
+            Some(silence) => Ok(silence),
+            None => settings::duration("APLOMB_BODY_TIMEOUT", default.silence, MIN_BODY_TIMEOUT),
+        });
+        let min_rate = errors.collect(match self.body_min_rate {
+            Some(0) => Err(StartError::new(
+                "Api::body_min_rate(0): expected at least 1",
+            )),
+            Some(min_rate) => Ok(min_rate),
+            None => settings::number("APLOMB_BODY_MIN_RATE", default.min_rate),
+        });
+        Some(BodyPace {
+            silence: silence?,
+            min_rate: min_rate?,
+        })
     }
 
     fn body_memory_setting(&self) -> Result<u64, StartError> {

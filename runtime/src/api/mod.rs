@@ -31,7 +31,7 @@ use crate::store::Store;
 ///
 /// The service reads its settings from the environment when it starts, and reports all errors
 /// together. A setting in the code takes precedence over its variable. [`serve`](crate::serve())
-/// reads three more variables, for its address and its time limits.
+/// reads more variables, for its address, its connections and its time limits.
 ///
 /// | variable | | default |
 /// |---|---|---|
@@ -286,12 +286,12 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self
     }
 
-    /// Sets the fewest bytes per second of a body, instead of `APLOMB_BODY_MIN_RATE`. It is an
-    /// average over the time that the service waits for the client, after the first ten seconds. A
-    /// slower request gets 408 `REQUEST_TIMEOUT`.
+    /// Sets the fewest bytes per second of a body, instead of `APLOMB_BODY_MIN_RATE`; at least 1. It
+    /// is an average over the time that the service waits for the client, after the first ten
+    /// seconds. A slower request gets 408 `REQUEST_TIMEOUT`.
     #[must_use]
     pub fn body_min_rate(mut self, bytes_per_second: u32) -> Self {
-        self.body_min_rate = Some(bytes_per_second.max(1));
+        self.body_min_rate = Some(bytes_per_second);
         self
     }
 

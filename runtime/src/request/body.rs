@@ -223,7 +223,7 @@ impl Drop for LimitedBody {
         if self.state.get() == WAITING {
             self.state.set(READING);
         }
-        if let Some(share) = self.share.take().filter(|share| !share.is_empty()) {
+        if let Some(share) = self.share.take().filter(|share| !share.is_small()) {
             self.state.keep(share);
         }
     }
@@ -296,7 +296,7 @@ mod tests {
     use axum::body::Body;
     use futures_util::stream;
 
-    use super::super::body_memory::{BodyMemory, FREE};
+    use super::super::body_memory::{BodyMemory, SMALL};
     use super::super::pace::BodyPace;
     use super::super::read;
     use super::*;
@@ -306,7 +306,7 @@ mod tests {
             limit,
             pace: BodyPace::DEFAULT,
             argument: BodyArgument::Buffered,
-            memory: Arc::new(BodyMemory::new(0)),
+            memory: Arc::new(BodyMemory::new(SMALL as u64)),
         }
     }
 
@@ -338,10 +338,10 @@ mod tests {
             "gone",
         ))]));
         assert_eq!(problem_of(broken, 10).await, "BODY_INCOMPLETE");
-        let large = Body::from(vec![0; FREE + 1]);
+        let large = Body::from(vec![0; 2 * SMALL + 1]);
         assert_eq!(problem_of(large, 1 << 20).await, "OVERLOADED");
-        let free = Body::from(vec![0; FREE]);
-        let body = LimitedBody::new(unread(free), &rules(1 << 20), BodyReadState::new(true));
+        let small = Body::from(vec![0; SMALL]);
+        let body = LimitedBody::new(unread(small), &rules(1 << 20), BodyReadState::new(true));
         assert!(read::read(Body::new(body)).await.is_ok());
     }
 }

@@ -15,22 +15,29 @@ use crate::log_throttle::LogThrottle;
 
 /// The memory that all request bodies of an API may use together.
 ///
-/// The first [`FREE`] bytes of each body are not counted, so that ordinary requests pass while other
-/// clients send large bodies. The bytes beyond are counted when they arrive. The announced length
-/// is not counted: otherwise a client could reserve memory without sending anything.
+/// The first [`SMALL`] bytes of each body are counted separately, so that ordinary requests pass
+/// while other clients send large bodies. All bytes are counted when they arrive. The announced
+/// length is not counted: otherwise a client could reserve memory without sending anything.
 #[derive(Debug)]
 pub(crate) struct BodyMemory {
+    /// The limit of each count.
     limit: u64,
-    used: AtomicU64,
+    /// The first bytes of the bodies that are arriving.
+    small: AtomicU64,
+    /// All other bytes, until their memory is free.
+    large: AtomicU64,
     clock: SystemClock,
     refusals: LogThrottle,
 }
+
+/// The number of bytes of each body that are counted separately: 16 KiB.
+pub(crate) const SMALL: usize = 16 << 10;
 
 /// The time between two log lines about refused bodies.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The number of bytes of each body that are not counted: 16 KiB.
-pub(crate) const FREE: usize = 16 << 10;
+pub(crate) const SMALL: usize = 16 << 10;
 
 impl BodyMemory {
     /// The default limit in bytes: 128 MiB.
@@ -39,19 +46,24 @@ impl BodyMemory {
     pub(crate) fn new(limit: u64) -> Self {
         Self {
             limit,
-            used: AtomicU64::new(0),
+            small: AtomicU64::new(0),
+            large: AtomicU64::new(0),
             clock: SystemClock::new(),
             refusals: LogThrottle::new(LOG_INTERVAL),
         }
     }
 
-    // No other memory depends on the counter, so any memory ordering is correct.
-    fn try_take(&self, bytes: u64) -> bool {
+    // No other memory depends on a counter, so any memory ordering is correct.
+    fn try_take(&self, counter: &AtomicU64, bytes: u64) -> Result<(), MemoryUsedUp> {
+        if bytes == 0 {
+            return Ok(());
+        }
         let add = |used: u64| used.checked_add(bytes).filter(|total| *total <= self.limit);
-        let taken = self
-            .used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
-        taken.is_ok()
+        let taken = counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        taken.map(drop).map_err(|_| {
+            self.log_refusal();
+            MemoryUsedUp
+        })
     }
 
     #[cold]
@@ -64,18 +76,15 @@ impl BodyMemory {
             );
         }
     }
-
-    fn give_back(&self, bytes: u64) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
-    }
 }
 
-/// The share of one body in the [`BodyMemory`]. It is given back when it is dropped.
+/// The part of the [`BodyMemory`] that one body uses. It is given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct BodyShare {
     memory: Arc<BodyMemory>,
     received: u64,
-    taken: u64,
+    small: u64,
+    large: u64,
 }
 
 impl BodyShare {
@@ -85,7 +94,8 @@ impl BodyShare {
         Self {
             memory: Arc::clone(memory),
             received: 0,
-            taken: 0,
+            small: 0,
+            large: 0,
         }
     }
 
@@ -93,20 +103,17 @@ impl BodyShare {
     ///
     /// # Errors
     ///
-    /// Fails if the memory is used up. The share then keeps its previous size.
+    /// Fails if the memory is used up.
     #[inline]
     pub(crate) fn add(&mut self, bytes: usize) -> Result<(), MemoryUsedUp> {
         self.received = self.received.saturating_add(bytes as u64);
-        let counted = self.received.saturating_sub(FREE as u64);
-        if counted == 0 {
-            return Ok(());
-        }
-        let missing = counted - self.taken;
-        if !self.memory.try_take(missing) {
-            self.memory.log_refusal();
-            return Err(MemoryUsedUp);
-        }
-        self.taken += missing;
+        let small = self.received.min(SMALL as u64);
+        let large = self.received - small;
+        let memory = &*self.memory;
+        memory.try_take(&memory.small, small - self.small)?;
+        self.small = small;
+        memory.try_take(&memory.large, large - self.large)?;
+        self.large = large;
         Ok(())
     }
 
@@ -115,14 +122,14 @@ impl BodyShare {
         self.received
     }
 
-    /// Returns `true` if the share has taken nothing from the memory.
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.taken == 0
+    /// Returns `true` if the body is small, so that its share ends when it has arrived.
+    pub(crate) const fn is_small(&self) -> bool {
+        self.large == 0
     }
 
     /// Returns the same bytes. They keep the share until their last clone is dropped.
     pub(crate) fn attach_to(self, bytes: Bytes) -> Bytes {
-        if self.is_empty() {
+        if self.is_small() {
             return bytes;
         }
         Bytes::from_owner(CountedBytes {
@@ -134,8 +141,11 @@ impl BodyShare {
 
 impl Drop for BodyShare {
     fn drop(&mut self) {
-        if !self.is_empty() {
-            self.memory.give_back(self.taken);
+        if self.small > 0 {
+            self.memory.small.fetch_sub(self.small, Ordering::Relaxed);
+        }
+        if self.large > 0 {
+            self.memory.large.fetch_sub(self.large, Ordering::Relaxed);
         }
     }
 }
@@ -170,14 +180,29 @@ mod tests {
     use super::*;
 
     fn used(memory: &BodyMemory) -> u64 {
-        memory.used.load(Ordering::Relaxed)
+        memory.large.load(Ordering::Relaxed)
     }
 
     #[test]
-    fn a_share_grows_with_the_bytes_that_arrive_after_the_free_ones() {
-        let memory = Arc::new(BodyMemory::new(1000));
+    fn the_first_bytes_of_all_bodies_are_bounded_as_well() {
+        let memory = Arc::new(BodyMemory::new(3 * SMALL as u64));
+        let mut shares: Vec<_> = (0..4).map(|_| BodyShare::new(&memory)).collect();
+        for share in &mut shares[..3] {
+            share.add(SMALL).expect("room");
+        }
+        assert!(shares[3].add(1).is_err());
+        assert_eq!(used(&memory), 0);
+        shares.remove(0);
+        shares[2].add(SMALL).expect("room for the bytes given back");
+        drop(shares);
+        assert_eq!(memory.small.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_share_grows_with_the_bytes_that_arrive_after_the_first_ones() {
+        let memory = Arc::new(BodyMemory::new(100_000));
         let mut share = BodyShare::new(&memory);
-        for (bytes, expected) in [(FREE - 1, 0), (1, 0), (1, 1), (0, 1), (99, 100)] {
+        for (bytes, expected) in [(SMALL - 1, 0), (1, 0), (1, 1), (0, 1), (99, 100)] {
             share.add(bytes).expect("room");
             assert_eq!(used(&memory), expected);
         }
@@ -187,29 +212,33 @@ mod tests {
 
     #[test]
     fn shares_together_reach_the_limit_but_do_not_exceed_it() {
-        let memory = Arc::new(BodyMemory::new(1000));
+        let memory = Arc::new(BodyMemory::new(100_000));
         let (mut one, mut other) = (BodyShare::new(&memory), BodyShare::new(&memory));
-        one.add(FREE + 400).expect("room");
-        assert!(other.add(FREE + 601).is_err());
-        assert_eq!(used(&memory), 400);
+        one.add(SMALL + 40_000).expect("room");
+        assert!(other.add(SMALL + 60_001).is_err());
+        assert_eq!(used(&memory), 40_000);
         let mut other = BodyShare::new(&memory);
-        other.add(FREE + 600).expect("room for exactly the rest");
+        other
+            .add(SMALL + 60_000)
+            .expect("room for exactly the rest");
         assert!(one.add(1).is_err());
         let mut small = BodyShare::new(&memory);
-        small.add(FREE).expect("the first bytes are free");
+        small
+            .add(SMALL)
+            .expect("the first bytes are counted separately");
         drop(one);
-        assert_eq!(used(&memory), 600);
-        small.add(400).expect("room for the bytes given back");
+        assert_eq!(used(&memory), 60_000);
+        small.add(40_000).expect("room for the bytes given back");
     }
 
     #[test]
     fn bytes_keep_their_share_until_the_last_clone_is_dropped() {
-        let memory = Arc::new(BodyMemory::new(1000));
+        let memory = Arc::new(BodyMemory::new(100_000));
         let mut share = BodyShare::new(&memory);
-        share.add(FREE + 10).expect("room");
-        let bytes = share.attach_to(Bytes::from(vec![7; FREE + 10]));
+        share.add(SMALL + 10).expect("room");
+        let bytes = share.attach_to(Bytes::from(vec![7; SMALL + 10]));
         let part = bytes.slice(5..9);
-        assert_eq!((bytes.len(), &part[..]), (FREE + 10, &[7; 4][..]));
+        assert_eq!((bytes.len(), &part[..]), (SMALL + 10, &[7; 4][..]));
         drop(bytes);
         assert_eq!(used(&memory), 10);
         drop(part);

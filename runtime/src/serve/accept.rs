@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{Connection, Protocols};
+use super::connection_limit::{ConnectionLimit, ConnectionPermit};
 use super::request_checks::RequestChecks;
-use super::slots::{Slot, Slots};
+
 use crate::clock::{Clock, SystemClock};
 use crate::log_throttle::LogThrottle;
 
@@ -57,7 +58,7 @@ pub(crate) async fn serve_until(
 ) -> ShutdownOutcome {
     let server = Server {
         protocols: Arc::new(Protocols::new(limits.head, limits.response)),
-        slots: Slots::new(limits.connections),
+        limit: ConnectionLimit::new(limits.connections),
         connections: TaskTracker::new(),
         request_checks,
         stop: CancellationToken::new(),
@@ -81,7 +82,7 @@ pub(crate) async fn serve_until(
 
 struct Server {
     protocols: Arc<Protocols>,
-    slots: Slots,
+    limit: ConnectionLimit,
     /// The tasks of the open connections.
     connections: TaskTracker,
     request_checks: RequestChecks,
@@ -95,10 +96,10 @@ impl Server {
     /// Accepts connections until the future is dropped.
     async fn accept(&self, listener: &TcpListener) -> core::convert::Infallible {
         loop {
-            // While there is no free slot, new connections wait in the queue of the listener.
-            let slot = self.slots.take().await;
+            // While no permit is free, new connections wait in the queue of the listener.
+            let permit = self.limit.take().await;
             match listener.accept().await {
-                Ok((stream, peer)) => self.serve_connection(stream, peer, slot),
+                Ok((stream, peer)) => self.serve_connection(stream, peer, permit),
                 Err(error) => self.recover(&error).await,
             }
         }
@@ -107,31 +108,32 @@ impl Server {
     /// Accepts the connections that wait in the queue of the listener, and closes the listener. They
     /// would be reset if the listener were closed without this.
     fn accept_waiting(&self, listener: TcpListener) -> io::Result<()> {
-        // tokio's listener could claim that no connection waits before it has asked the system.
+        // A listener of tokio returns `Pending` until its first event, even if connections wait.
         let listener = listener.into_std()?;
-        while let Some(slot) = self.slots.try_take() {
+        while let Some(permit) = self.limit.try_take() {
             let (stream, peer) = match listener.accept() {
                 Ok(accepted) => accepted,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if is_of_client(&error) => continue,
                 Err(error) => return Err(error),
             };
             stream.set_nonblocking(true)?;
-            self.serve_connection(TcpStream::from_std(stream)?, peer, slot);
+            self.serve_connection(TcpStream::from_std(stream)?, peer, permit);
         }
         Ok(())
     }
 
-    fn serve_connection(&self, stream: TcpStream, peer: SocketAddr, slot: Slot) {
+    fn serve_connection(&self, stream: TcpStream, peer: SocketAddr, permit: ConnectionPermit) {
         let connection = Connection {
             stream,
             peer,
-            state: Arc::clone(&slot.state),
+            state: Arc::clone(&permit.state),
             protocols: Arc::clone(&self.protocols),
             request_checks: self.request_checks.clone(),
             stop: self.stop.clone(),
         };
         self.connections.spawn(async move {
-            let _slot = slot;
+            let _permit = permit;
             connection.serve().await;
         });
     }
@@ -140,18 +142,13 @@ impl Server {
     /// needs no recovery. After any other error, such as too many open files, the next `accept`
     /// would fail at once.
     async fn recover(&self, error: &io::Error) {
-        use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-
-        if matches!(
-            error.kind(),
-            ConnectionAborted | ConnectionRefused | ConnectionReset
-        ) {
+        if is_of_client(error) {
             return;
         }
         if self.warnings.add(self.clock.now()).is_some() {
             tracing::error!(%error, "cannot accept connections; closing idle ones");
         }
-        self.slots.evict_idle(EVICTED_AT_ERROR);
+        self.limit.evict_idle(EVICTED_AT_ERROR);
         sleep(PAUSE_AT_ERROR).await;
     }
 
@@ -166,6 +163,16 @@ impl Server {
         tracker.close();
         tracker.wait().await;
     }
+}
+
+/// Returns `true` if the client hung up before its connection was accepted.
+fn is_of_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
 }
 
 /// The number of idle connections that are closed after a failed `accept`.

@@ -2,7 +2,7 @@
 
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -16,24 +16,24 @@ use super::connection_state::{ConnectionState, InFlightRequest, count_unsent};
 /// smaller. The 32 streams of a connection then hold at most 128 KiB that are not counted.
 const UNCOUNTED: u64 = 4 << 10;
 
-/// The size of the pieces in which an HTTP/2 response is passed to hyper. hyper asks for the next
-/// piece when the client has room for it, which shows the progress of the client.
+/// The size of the pieces in which an HTTP/2 response is passed to hyper. hyper takes the next piece
+/// when the client has room for it, so each piece is progress.
 const PIECE: usize = 16 << 10;
 
-/// The body of an HTTP/1 request. It tells the connection when the request has arrived completely.
+/// The body of an HTTP/1 request. Marks the request as complete when its last byte has arrived.
 #[derive(Debug)]
-pub(super) struct RequestBody {
+pub(super) struct Http1Body {
     body: Incoming,
     state: Arc<ConnectionState>,
 }
 
-impl RequestBody {
+impl Http1Body {
     pub(super) const fn new(body: Incoming, state: Arc<ConnectionState>) -> Self {
         Self { body, state }
     }
 }
 
-impl HttpBody for RequestBody {
+impl HttpBody for Http1Body {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -57,6 +57,58 @@ impl HttpBody for RequestBody {
     }
 }
 
+/// The body of an HTTP/2 request. If it is dropped before its end, it is kept until the response is
+/// sent. Otherwise h2 would cancel the stream, and the client would lose the response.
+#[derive(Debug)]
+pub(super) struct Http2Body {
+    body: Option<Incoming>,
+    unread: UnreadBody,
+}
+
+/// The place of a request body that was not read to its end.
+pub(super) type UnreadBody = Arc<Mutex<Option<Incoming>>>;
+
+impl Http2Body {
+    pub(super) fn new(body: Incoming) -> (Self, UnreadBody) {
+        let (body, unread) = (Some(body), UnreadBody::default());
+        let place = Arc::clone(&unread);
+        (Self { body, unread }, place)
+    }
+}
+
+impl Drop for Http2Body {
+    fn drop(&mut self) {
+        if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
+            *self.unread.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+        }
+    }
+}
+
+impl HttpBody for Http2Body {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.body {
+            Some(body) => Pin::new(body).poll_frame(context),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body
+            .as_ref()
+            .map_or_else(SizeHint::default, HttpBody::size_hint)
+    }
+}
+
 /// The body of a response. Its request is in flight until hyper drops the body, at its end or when
 /// the connection fails.
 #[derive(Debug)]
@@ -66,15 +118,35 @@ pub(super) struct ResponseBody {
     rest: Body,
     in_flight: InFlightRequest,
     piece: usize,
+    /// The request body, which is dropped after the response is sent.
+    _unread: Option<UnreadBody>,
 }
 
 impl ResponseBody {
-    pub(super) fn new(rest: Body, in_flight: InFlightRequest, is_http2: bool) -> Self {
+    pub(super) fn http1(rest: Body, in_flight: InFlightRequest) -> Self {
+        Self::new(rest, in_flight, usize::MAX, None)
+    }
+
+    pub(super) fn http2(
+        rest: Body,
+        in_flight: InFlightRequest,
+        unread: Option<UnreadBody>,
+    ) -> Self {
+        Self::new(rest, in_flight, PIECE, unread)
+    }
+
+    fn new(
+        rest: Body,
+        in_flight: InFlightRequest,
+        piece: usize,
+        unread: Option<UnreadBody>,
+    ) -> Self {
         let mut body = Self {
             ready: Bytes::new(),
             rest,
             in_flight,
-            piece: if is_http2 { PIECE } else { usize::MAX },
+            piece,
+            _unread: unread,
         };
         body.count_data_in_memory();
         body

@@ -3,6 +3,7 @@
 use core::convert::Infallible;
 use core::pin::pin;
 use core::time::Duration;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -14,11 +15,13 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::bodies::{RequestBody, ResponseBody};
+use super::bodies::{Http1Body, Http2Body, ResponseBody};
 use super::connection_state::{ConnectionState, InFlightRequest};
 use super::request_checks::{MAX_HEADERS, MAX_TARGET, RequestChecks};
 use super::socket::{Protocol, Socket};
@@ -44,6 +47,24 @@ const STREAM_WINDOW: u32 = 128 << 10;
 
 /// The request data that an HTTP/2 client may send for all its streams before handlers read it.
 const CONNECTION_WINDOW: u32 = 256 << 10;
+
+/// The response data of a connection that the system may buffer before it is sent. Without a limit,
+/// the system buffers megabytes for a slow client. The client then takes so long to read a part of
+/// them that the connection seems to make no progress.
+#[cfg(target_os = "linux")]
+const UNSENT_IN_SYSTEM: u32 = 64 << 10;
+
+/// Limits the response data that the system buffers.
+#[cfg(target_os = "linux")]
+fn set_unsent_limit(stream: &TcpStream) -> io::Result<()> {
+    SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_IN_SYSTEM)
+}
+
+/// Other systems buffer less, or have no such option.
+#[cfg(not(target_os = "linux"))]
+fn set_unsent_limit(_: &TcpStream) -> io::Result<()> {
+    Ok(())
+}
 
 /// hyper's settings and the time limits of connections.
 #[derive(Debug, Clone)]
@@ -128,8 +149,11 @@ impl Connection {
             stop,
         } = self;
         // Nagle's algorithm would delay the last packet of a response.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "cannot set TCP_NODELAY for a connection");
+        if let Err(error) = stream
+            .set_nodelay(true)
+            .and_then(|()| set_unsent_limit(&stream))
+        {
+            tracing::debug!(%error, "cannot set the options of a connection");
         }
         let mut socket = Socket::new(stream, Arc::clone(&state));
         let protocol = {
@@ -206,11 +230,11 @@ impl Handler {
                 if is_whole {
                     return Body::empty();
                 }
-                Body::new(RequestBody::new(body, Arc::clone(&self.state)))
+                Body::new(Http1Body::new(body, Arc::clone(&self.state)))
             });
             let response = self.respond(request).await;
             self.state.begin_response();
-            Ok(response.map(|body| ResponseBody::new(body, in_flight, false)))
+            Ok(response.map(|body| ResponseBody::http1(body, in_flight)))
         }
     }
 
@@ -227,8 +251,17 @@ impl Handler {
             } else {
                 state.wait_for_room().await
             };
-            let response = self.respond(request.map(Body::new)).await;
-            Ok(response.map(|body| ResponseBody::new(body, in_flight, true)))
+            let mut unread = None;
+            let request = request.map(|body| {
+                if body.is_end_stream() {
+                    return Body::empty();
+                }
+                let (body, place) = Http2Body::new(body);
+                unread = Some(place);
+                Body::new(body)
+            });
+            let response = self.respond(request).await;
+            Ok(response.map(|body| ResponseBody::http2(body, in_flight, unread)))
         }
     }
 

@@ -36,7 +36,7 @@ pub(super) struct ConnectionState {
     has_room: Notify,
     /// The permit of the one request that may run while much is unsent.
     turn: Semaphore,
-    /// Cancelled if another connection needs the slot of this idle connection.
+    /// Cancelled if another connection needs the permit of this idle connection.
     pub(super) evicted: CancellationToken,
 }
 
@@ -87,7 +87,7 @@ impl ConnectionState {
 
     /// Sets the time of the last progress to the current time.
     pub(super) fn progress(&self) {
-        // A connection that is open for 500 million years does not exist.
+        // A `u64` holds 500 million years of milliseconds.
         let elapsed = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.progress_at.store(elapsed, ORDER);
     }

@@ -3,11 +3,11 @@
 pub(crate) mod accept;
 mod bodies;
 mod connection;
+mod connection_limit;
 mod connection_state;
 mod open_files;
 pub(crate) mod request_checks;
 mod signal;
-mod slots;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -80,11 +80,17 @@ use crate::start::{StartError, StartErrors};
 /// own limit of open files (`ulimit -n`) as far as the system allows it. It keeps some of the files
 /// for stores and for the application, so that clients cannot use them up.
 ///
-/// A client that does not read its response is disconnected after `APLOMB_RESPONSE_TIMEOUT`. While
-/// a client reads too slowly, its HTTP/2 connection keeps at most 512 KiB of responses in memory:
-/// further requests of this connection run one after the other, and wait for room. These two
-/// limits do not apply to [trusted proxies](Api::trusted_proxies), because one connection of a
-/// proxy has the requests of many clients. Name a proxy that sends HTTP/2 as a trusted proxy.
+/// A client that does not read its response is disconnected after `APLOMB_RESPONSE_TIMEOUT`. A
+/// client that reads at least 32 KiB in this time is not disconnected.
+///
+/// An HTTP/2 client can open 32 streams at once. Its connection holds at most 512 KiB of unread
+/// responses, or one larger response. Above this, the next request waits until the client has read
+/// some of them.
+///
+/// The limits of the previous two paragraphs do not apply to
+/// [trusted proxies](Api::trusted_proxies), because a proxy sends the requests of many clients over
+/// one connection. A trusted proxy can open 200 streams. Declare a proxy that sends HTTP/2 as a
+/// trusted proxy.
 ///
 /// The handler of a client that disconnects is dropped, unless the request has an idempotency key.
 /// A client may close its side of an HTTP/1 connection after the request, and still gets the

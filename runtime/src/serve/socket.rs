@@ -45,6 +45,8 @@ pub(super) struct Socket {
     /// The bytes from which the protocol was detected.
     first: FirstBytes,
     end: End,
+    /// Set while the socket is being closed and discards the data of a client that still sends.
+    closing: Option<Pin<Box<Sleep>>>,
 }
 
 /// The progress of a client that closes its side.
@@ -57,6 +59,10 @@ enum End {
     /// The client has closed its side after a whole request. The future waits for a reset.
     Probed(BoxFuture<'static, ()>),
 }
+
+/// The longest time for which a closed connection still discards data. Without this, the system would
+/// reset the connection of a client that is still sending, and the client could lose the response.
+const MAX_CLOSING_TIME: Duration = Duration::from_secs(2);
 
 /// The time in which the end of a body gets through to the handler that reads it.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -79,6 +85,7 @@ impl Socket {
                 filled: 0,
             },
             end: End::Open,
+            closing: None,
         }
     }
 
@@ -144,6 +151,20 @@ impl Socket {
                 }
             }
         }
+    }
+
+    /// Reads data of a closed connection. Returns 0 at the end of the data, or if the time is over.
+    fn poll_closing(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if let Some(closing) = &mut self.closing
+            && closing.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Ok(0));
+        }
+        self.poll_read_stream(context, buffer)
     }
 
     /// Sends a probe, and returns a future that waits for the reset of a client that has
@@ -234,7 +255,17 @@ impl AsyncWrite for Socket {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(SockRef::from(&*self.stream).shutdown(Shutdown::Write))
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.closing.is_none() {
+            SockRef::from(&*self.stream).shutdown(Shutdown::Write)?;
+            if self.state.has_whole_request() || !matches!(self.end, End::Open) {
+                return Poll::Ready(Ok(()));
+            }
+            self.closing = Some(Box::pin(sleep(MAX_CLOSING_TIME)));
+        }
+        let mut discarded = [0; 4096];
+        // An error means that the client has reset the connection.
+        while let Ok(1..) = ready!(self.poll_closing(context, &mut ReadBuf::new(&mut discarded))) {}
+        Poll::Ready(Ok(()))
     }
 }

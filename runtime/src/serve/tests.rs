@@ -13,10 +13,10 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::accept::{ServerLimits, ShutdownOutcome, ShutdownSignals, serve_until};
@@ -292,6 +292,28 @@ async fn a_client_that_reads_slowly_is_not_disconnected() {
         body.flow_control().release_capacity(count).expect("open");
     }
     assert_eq!(length, LIST);
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_over_http1_is_not_disconnected() {
+    let limits = ServerLimits {
+        response: SHORT * 2,
+        ..LIMITS
+    };
+    let server = Server::start(limits).await;
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket
+        .set_recv_buffer_size(16 << 10)
+        .expect("a small buffer");
+    let mut stream = socket.connect(server.address).await.expect("a connection");
+    let request = "GET /large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let begun = Instant::now();
+    let mut part = vec![0; 64 << 10];
+    while begun.elapsed() < SHORT * 20 {
+        stream.read_exact(&mut part).await.expect("more data");
+        sleep(SHORT / 4).await;
+    }
 }
 
 #[tokio::test]

@@ -3,10 +3,11 @@
 //! The environment variable `RUNS` is the path of a file. Every run of a handler appends the item
 //! of its order as a line to this file. All instances share this file, and it remains after they
 //! have ended. The environment variable `GATES` is the path of a directory. A held run waits until
-//! this directory has a file with the name of the item.
+//! this directory has a file with the name of the item. The environment variable `OPEN_FILES` is the
+//! number of files that the process keeps open, so that fewer are left for connections.
 
 use std::env::{self, VarError};
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{self, ExitCode};
@@ -25,6 +26,8 @@ async fn main() -> ExitCode {
         .with_ansi(false)
         .with_writer(io::stderr)
         .init();
+    let open_files = env::var("OPEN_FILES").map_or(0, |number| number.parse().expect("a number"));
+    let _files: Vec<_> = (0..open_files).map(|_| File::open("/dev/null")).collect();
     let routes = routes![
         place_order,
         write_draft,

@@ -34,15 +34,15 @@
 //! does not fit, the request gets a 503 `OVERLOADED` with a `Retry-After` of one to three seconds. Its
 //! handler does not run, and no record of an idempotency key begins.
 //!
-//! - The first 16 KiB of each body are not counted, so small bodies pass while other clients send
-//!   large ones.
+//! - The first 16 KiB of each body are counted separately while they arrive, up to the same limit. So
+//!   small bodies pass while other clients send large ones.
 //! - Bytes are counted when they arrive. A client cannot reserve memory with a `Content-Length`.
 //! - Aplomb reads the whole body before the handler if the request has an idempotency key, and a body
 //!   of at most 64 KiB if the endpoint has a rate limit. The bytes of this body are counted until
 //!   the last clone of its `Bytes` is dropped. Other bodies are counted until the request ends.
-//! - A body that a handler reads part by part is not counted: that of an endpoint without a key whose
-//!   last argument is axum's `Request`, `Body` or, with the feature `multipart`, `Multipart`. The
-//!   handler bounds its memory by `body_limit` and by the parts that it keeps.
+//! - The body is not counted if the request has no key and the last argument is axum's `Request`,
+//!   `Body` or, with the feature `multipart`, `Multipart`. The handler itself must limit how much of
+//!   the body it keeps.
 //! - The buffer of a body that arrives in parts can be up to twice as large as the body.
 //!
 //! # axum's own limit

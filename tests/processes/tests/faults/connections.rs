@@ -4,7 +4,7 @@
 use core::time::Duration;
 use std::net::SocketAddr;
 
-use aplomb::testing::{Client, Process, Program, RedisServer};
+use aplomb::testing::{Client, Process, Program, RedisServer, eventually};
 use bytes::Bytes;
 use h2::client::SendRequest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -89,20 +89,41 @@ async fn open_streams(
     streams
 }
 
-/// Returns the memory that a connection takes, in KiB.
-fn per_connection(name: &str, before: u64, after: u64, connections: u64) -> u64 {
-    let each = after.saturating_sub(before) / connections;
-    println!(
-        "{name}: {before} KiB before, {after} KiB with {connections} connections: {each} KiB each"
-    );
-    each
+/// The service before an attack: its memory in KiB, and the median time of an honest client.
+struct Before {
+    memory: u64,
+    median: Duration,
+}
+
+impl Before {
+    async fn measure(service: &Process) -> Self {
+        // The first requests make allocations that remain.
+        median_of_gets(&service.client()).await;
+        Self {
+            memory: memory(service),
+            median: median_of_gets(&service.client()).await,
+        }
+    }
+
+    /// Prints the effect of an attack, and returns the memory that one of its connections takes.
+    async fn compare(&self, name: &str, service: &Process, connections: u64) -> u64 {
+        let during = memory(service);
+        let each = during.saturating_sub(self.memory) / connections;
+        println!(
+            "{name}: {} KiB before, {during} KiB with {connections} connections: {each} KiB each; \
+             honest p50 {:?} before, {:?} during",
+            self.memory,
+            self.median,
+            median_of_gets(&service.client()).await
+        );
+        each
+    }
 }
 
 #[tokio::test]
 async fn an_unfinished_head_takes_at_most_80_kib() {
     let service = service(&[]);
-    median_of_gets(&service.client()).await;
-    let before = memory(&service);
+    let before = Before::measure(&service).await;
     let mut connections = Vec::new();
     for _ in 0..200 {
         let mut stream = connect(service.address()).await;
@@ -111,11 +132,12 @@ async fn an_unfinished_head_takes_at_most_80_kib() {
         let _ = stream.write_all(head.as_bytes()).await;
         connections.push(stream);
     }
-    let refused = memory(&service);
-    per_connection("a head of 400 kB", before, refused, 200);
-    let mut response = [0; 12];
-    let last = connections.last_mut().expect("a connection");
-    if last.read_exact(&mut response).await.is_ok() {
+    let each = before.compare("a head of 400 kB", &service, 200).await;
+    assert!(each <= 80, "{each} KiB");
+    for connection in &mut connections {
+        let mut response = [0; 12];
+        let read = connection.read_exact(&mut response).await;
+        read.expect("a response, although the head was not read to its end");
         assert_eq!(&response, b"HTTP/1.1 431");
     }
     drop(connections);
@@ -130,15 +152,14 @@ async fn an_unfinished_head_takes_at_most_80_kib() {
         connections.push(stream);
     }
     sleep(Duration::from_secs(1)).await;
-    let each = per_connection("a head of 63 kB", before, memory(&service), 200);
+    let each = before.compare("a head of 63 kB", &service, 200).await;
     assert!(each <= 80, "{each} KiB");
 }
 
 #[tokio::test]
 async fn streams_with_a_closed_window_take_at_most_128_kib_a_connection() {
     let service = service(&[]);
-    median_of_gets(&service.client()).await;
-    let before = memory(&service);
+    let before = Before::measure(&service).await;
     let mut connections = Vec::new();
     for _ in 0..50 {
         let (client, driving) = closed_window(service.address()).await;
@@ -150,16 +171,15 @@ async fn streams_with_a_closed_window_take_at_most_128_kib_a_connection() {
         .iter()
         .map(|(_, _, streams)| streams.len())
         .sum();
-    println!("{streams} streams");
-    let each = per_connection("closed windows", before, memory(&service), 50);
+    assert!(streams > 50 * 32, "{streams} streams");
+    let each = before.compare("closed windows", &service, 50).await;
     assert!(each <= 128, "{each} KiB");
 }
 
 #[tokio::test]
 async fn lists_that_are_not_read_take_at_most_1_mib_a_connection() {
     let service = service(&[]);
-    median_of_gets(&service.client()).await;
-    let before = memory(&service);
+    let before = Before::measure(&service).await;
     let mut connections = Vec::new();
     for _ in 0..20 {
         let (client, driving) = closed_window(service.address()).await;
@@ -168,15 +188,14 @@ async fn lists_that_are_not_read_take_at_most_1_mib_a_connection() {
         connections.push((client, driving, streams));
     }
     sleep(Duration::from_secs(1)).await;
-    let each = per_connection("20 lists, HTTP/2", before, memory(&service), 20);
+    let each = before.compare("20 lists, HTTP/2", &service, 20).await;
     assert!(each <= 1024, "{each} KiB");
 }
 
 #[tokio::test]
 async fn pipelined_lists_that_are_not_read_take_at_most_1_mib_a_connection() {
     let service = service(&[]);
-    median_of_gets(&service.client()).await;
-    let before = memory(&service);
+    let before = Before::measure(&service).await;
     let mut connections = Vec::new();
     for _ in 0..20 {
         let mut stream = connect(service.address()).await;
@@ -189,7 +208,7 @@ async fn pipelined_lists_that_are_not_read_take_at_most_1_mib_a_connection() {
         connections.push(stream);
     }
     sleep(Duration::from_secs(1)).await;
-    let each = per_connection("20 lists, HTTP/1.1", before, memory(&service), 20);
+    let each = before.compare("20 lists, HTTP/1.1", &service, 20).await;
     assert!(each <= 1024, "{each} KiB");
 }
 
@@ -221,7 +240,64 @@ async fn many_idle_connections_do_not_shut_out_honest_clients() {
          memory: {memory_before} KiB before, {} KiB during",
         memory(&service)
     );
-    assert!(memory(&service) - memory_before < 20_000);
+    assert!(memory(&service) < memory_before + 20_000);
+}
+
+#[tokio::test]
+async fn a_header_block_that_never_ends_takes_at_most_128_kib() {
+    let service = service(&[]);
+    let before = Before::measure(&service).await;
+    let mut connections = Vec::new();
+    for _ in 0..50 {
+        let mut stream = connect(service.address()).await;
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        let mut frame = |kind: u8, stream: u8, payload: &[u8]| {
+            let length = u32::try_from(payload.len()).expect("a small frame");
+            bytes.extend_from_slice(&length.to_be_bytes()[1..]);
+            bytes.extend_from_slice(&[kind, 0, 0, 0, 0, stream]);
+            bytes.extend_from_slice(payload);
+        };
+        // SETTINGS, and HEADERS whose CONTINUATION frames never end.
+        frame(4, 0, &[]);
+        frame(1, 1, &[0x82; 16_000]);
+        (0..25).for_each(|_| frame(9, 1, &[0x82; 16_000]));
+        // The service closes the connection before it has read everything.
+        let _ = stream.write_all(&bytes).await;
+        connections.push(stream);
+    }
+    sleep(Duration::from_secs(1)).await;
+    let each = before.compare("endless header blocks", &service, 50).await;
+    assert!(each <= 128, "{each} KiB");
+}
+
+#[tokio::test]
+async fn a_service_without_files_serves_its_open_connections_and_recovers() {
+    // The service allows 15 connections, but only about 8 files are left for them.
+    let limited = Program::new("sh").args([
+        "-c",
+        "ulimit -n 30 && exec \"$0\"",
+        env!("CARGO_BIN_EXE_aplomb-process-tests"),
+    ]);
+    let service = program(limited).env("OPEN_FILES", "10").start();
+    let reused = service.client();
+    assert_eq!(
+        reused.get("/v1/numbers").bearer(KEY).send().await.status,
+        200
+    );
+    let mut connections = Vec::new();
+    for _ in 0..40 {
+        connections.push(connect(service.address()).await);
+    }
+    let log = "cannot accept connections";
+    eventually("the service runs out of files", async || {
+        service.stderr().contains(log)
+    })
+    .await;
+    let honest = service.client().without_reuse();
+    let response = honest.get("/v1/numbers").bearer(KEY).send().await;
+    assert_eq!(response.status, 200, "idle connections are closed");
+    drop(connections);
+    median_of_gets(&honest).await;
 }
 
 #[tokio::test]

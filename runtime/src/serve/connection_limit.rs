@@ -1,4 +1,4 @@
-//! The slots of connections: their number is limited, and idle connections give way to new ones.
+//! The limit of connections. If few are free, idle connections are closed.
 
 use core::cmp::Reverse;
 use core::time::Duration;
@@ -6,31 +6,33 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::connection_state::ConnectionState;
 use crate::clock::{Clock, SystemClock};
 use crate::log_throttle::LogThrottle;
 
-/// A connection that has been idle for this time can be closed to free its slot. A new connection
+/// A connection that has been idle for this time can be closed to free its permit. A new connection
 /// gets this time for its first request.
 const MIN_IDLE: Duration = Duration::from_secs(1);
 
-/// The pause after which idle connections are looked for again.
-const RETRY: Duration = Duration::from_millis(100);
+/// The pause between two searches for idle connections. A search takes 0.1 ms with 10,000
+/// connections.
+const SEARCH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The slots of connections.
+/// The limit of connections.
 #[derive(Debug)]
-pub(super) struct Slots {
+pub(super) struct ConnectionLimit {
     max: usize,
     free: Arc<Semaphore>,
-    used: Arc<UsedSlots>,
+    used: Arc<OpenConnections>,
+    searched_at: Mutex<Option<Instant>>,
     warnings: LogThrottle,
     clock: SystemClock,
 }
 
 #[derive(Debug, Default)]
-struct UsedSlots(Mutex<Connections>);
+struct OpenConnections(Mutex<Connections>);
 
 #[derive(Debug, Default)]
 struct Connections {
@@ -38,45 +40,59 @@ struct Connections {
     next: u64,
 }
 
-/// The slot of one connection, free again when it is dropped.
+/// The permit of one connection.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct ConnectionPermit {
     pub(super) state: Arc<ConnectionState>,
     number: u64,
-    used: Arc<UsedSlots>,
+    used: Arc<OpenConnections>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Slots {
-    /// Creates slots for at most `max` connections.
+impl ConnectionLimit {
+    /// Allows at most `max` connections.
     pub(super) fn new(max: usize) -> Self {
         Self {
             max,
             free: Arc::new(Semaphore::new(max)),
             used: Arc::default(),
+            searched_at: Mutex::new(None),
             warnings: LogThrottle::new(Duration::from_mins(1)),
             clock: SystemClock::new(),
         }
     }
 
-    /// Waits for a free slot. If few slots are free, closes connections that have been idle for the
-    /// longest time, so that a client that opens many connections cannot keep all slots.
-    pub(super) async fn take(&self) -> Slot {
+    /// Waits for a permit. If few are free, closes connections that have been idle for the longest
+    /// time, so that a client that opens many connections cannot keep all permits.
+    pub(super) async fn take(&self) -> ConnectionPermit {
         loop {
             let free = self.free.available_permits();
             let wanted = self.max / 16 + 1;
-            if free < wanted {
+            if free < wanted && self.may_search() {
                 self.evict_idle(wanted - free);
             }
-            let permit = timeout(RETRY, Arc::clone(&self.free).acquire_owned()).await;
+            let permit = timeout(SEARCH_INTERVAL, Arc::clone(&self.free).acquire_owned()).await;
             if let Ok(Ok(permit)) = permit {
                 return self.used.add(permit);
             }
         }
     }
 
-    /// Takes a slot if one is free.
-    pub(super) fn try_take(&self) -> Option<Slot> {
+    /// Returns `true` at most one time per [`SEARCH_INTERVAL`].
+    fn may_search(&self) -> bool {
+        let mut searched_at = self
+            .searched_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let may_search = searched_at.is_none_or(|at| at.elapsed() >= SEARCH_INTERVAL);
+        if may_search {
+            *searched_at = Some(Instant::now());
+        }
+        may_search
+    }
+
+    /// Takes a permit if one is free.
+    pub(super) fn try_take(&self) -> Option<ConnectionPermit> {
         let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
         Some(self.used.add(permit))
     }
@@ -107,18 +123,18 @@ impl Slots {
     }
 }
 
-impl UsedSlots {
+impl OpenConnections {
     fn lock(&self) -> MutexGuard<'_, Connections> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Slot {
+    fn add(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> ConnectionPermit {
         let state = Arc::new(ConnectionState::new());
         let mut connections = self.lock();
         let number = connections.next;
         connections.next += 1;
         connections.states.insert(number, Arc::clone(&state));
-        Slot {
+        ConnectionPermit {
             state,
             number,
             used: Arc::clone(self),
@@ -127,7 +143,7 @@ impl UsedSlots {
     }
 }
 
-impl Drop for Slot {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.used.lock().states.remove(&self.number);
     }
