@@ -12,7 +12,7 @@ use http_body::{Frame, SizeHint};
 use http_body_util::{LengthLimitError, Limited};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::body_memory::BodyShare;
+use super::body_memory::{BodyShare, MemoryUsedUp};
 use super::body_rules::{BodyArgument, BodyRules};
 use super::incoming::UnreadBody;
 use super::pace::Pacer;
@@ -130,8 +130,10 @@ impl BodyReadState {
         }
     }
 
-    fn keep(&self, share: BodyShare) {
-        if let Some(progress) = &self.0 {
+    /// Keeps the share of a large body until the request ends, because an extractor or the handler
+    /// may keep the data.
+    pub(super) fn keep(&self, share: BodyShare) {
+        if let Some(progress) = self.0.as_ref().filter(|_| !share.is_small()) {
             progress.leftovers().share = Some(share);
         }
     }
@@ -173,6 +175,10 @@ impl LimitedBody {
         }
     }
 }
+
+/// A part of a body below this size is copied, so that it does not keep the read buffer of hyper. The
+/// read buffer has at least 8 KiB.
+const SMALL_PART: usize = 4 << 10;
 
 /// A body that is given back when it is dropped before its end. The pipeline then reads the rest,
 /// because a connection with an unread body cannot be reused. If the service closed that
@@ -223,7 +229,7 @@ impl Drop for LimitedBody {
         if self.state.get() == WAITING {
             self.state.set(READING);
         }
-        if let Some(share) = self.share.take().filter(|share| !share.is_small()) {
+        if let Some(share) = self.share.take() {
             self.state.keep(share);
         }
     }
@@ -237,32 +243,30 @@ impl HttpBody for LimitedBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match Pin::new(&mut self.body).poll_frame(context) {
-            Poll::Pending => self.wait(context),
-            Poll::Ready(polled) => {
-                let waited = self
-                    .timer
-                    .take()
-                    .map_or(Duration::ZERO, |(begun, _)| begun.elapsed());
-                let data = polled
-                    .as_ref()
-                    .and_then(|frame| frame.as_ref().ok()?.data_ref());
-                let bytes = data.map_or(0, Bytes::len);
-                self.pacer.add(bytes, waited);
-                if let Some(share) = &mut self.share
-                    && let Err(used_up) = share.add(bytes)
-                {
-                    self.state.set(OVERLOADED);
-                    return Poll::Ready(Some(Err(used_up.into())));
-                }
-                self.state.set(match &polled {
-                    Some(Err(error)) if error.is::<LengthLimitError>() => TOO_LARGE,
-                    Some(Err(_)) => BROKEN,
-                    _ => READING,
-                });
-                Poll::Ready(polled)
+        if self.state.get() == OVERLOADED {
+            // The data after the refused part would not be the body of the request.
+            return Poll::Ready(None);
+        }
+        let Poll::Ready(mut polled) = Pin::new(&mut self.body).poll_frame(context) else {
+            return self.wait(context);
+        };
+        let waited = self.timer.take();
+        let waited = waited.map_or(Duration::ZERO, |(begun, _)| begun.elapsed());
+        self.pacer.waited(waited);
+        if let Some(Ok(frame)) = &mut polled {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            self.pacer.add(bytes, Duration::ZERO);
+            if let Err(used_up) = self.count(frame) {
+                self.state.set(OVERLOADED);
+                return Poll::Ready(Some(Err(used_up.into())));
             }
         }
+        self.state.set(match &polled {
+            Some(Err(error)) if error.is::<LengthLimitError>() => TOO_LARGE,
+            Some(Err(_)) => BROKEN,
+            _ => READING,
+        });
+        Poll::Ready(polled)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -275,6 +279,24 @@ impl HttpBody for LimitedBody {
 }
 
 impl LimitedBody {
+    /// Counts a part of a body that is buffered.
+    ///
+    /// axum's extractors keep each part of a body. A small part would keep the whole read buffer of
+    /// hyper, which is much larger, so it is copied. Most bodies have only one part, which is not
+    /// copied.
+    fn count(&mut self, frame: &mut Frame<Bytes>) -> Result<(), MemoryUsedUp> {
+        let (Some(share), Some(data)) = (&mut self.share, frame.data_mut()) else {
+            return Ok(());
+        };
+        if share.received() == 0 {
+            return share.add(data.len());
+        }
+        if data.len() < SMALL_PART {
+            *data = Bytes::copy_from_slice(data);
+        }
+        share.add_part(data.len())
+    }
+
     fn wait(
         &mut self,
         context: &mut Context<'_>,

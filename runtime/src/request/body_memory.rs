@@ -8,8 +8,6 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::clock::{Clock, SystemClock};
 use crate::log_throttle::LogThrottle;
 
@@ -33,11 +31,12 @@ pub(crate) struct BodyMemory {
 /// The number of bytes of each body that are counted separately: 16 KiB.
 pub(crate) const SMALL: usize = 16 << 10;
 
+/// The memory of a part that is kept separately, in addition to its bytes: an allocation and its
+/// place in a list.
+const PART_OVERHEAD: usize = 64;
+
 /// The time between two log lines about refused bodies.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The number of bytes of each body that are not counted: 16 KiB.
-pub(crate) const SMALL: usize = 16 << 10;
 
 impl BodyMemory {
     /// The default limit in bytes: 128 MiB.
@@ -117,6 +116,15 @@ impl BodyShare {
         Ok(())
     }
 
+    /// Adds the memory of a part that is kept separately, in addition to its bytes.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the memory is used up.
+    pub(crate) fn add_part(&mut self, bytes: usize) -> Result<(), MemoryUsedUp> {
+        self.add(bytes + PART_OVERHEAD)
+    }
+
     /// Returns the number of bytes that have arrived.
     pub(crate) const fn received(&self) -> u64 {
         self.received
@@ -125,17 +133,6 @@ impl BodyShare {
     /// Returns `true` if the body is small, so that its share ends when it has arrived.
     pub(crate) const fn is_small(&self) -> bool {
         self.large == 0
-    }
-
-    /// Returns the same bytes. They keep the share until their last clone is dropped.
-    pub(crate) fn attach_to(self, bytes: Bytes) -> Bytes {
-        if self.is_small() {
-            return bytes;
-        }
-        Bytes::from_owner(CountedBytes {
-            bytes,
-            _share: self,
-        })
     }
 }
 
@@ -147,19 +144,6 @@ impl Drop for BodyShare {
         if self.large > 0 {
             self.memory.large.fetch_sub(self.large, Ordering::Relaxed);
         }
-    }
-}
-
-/// Bytes with their share. The bytes are dropped first, so that the memory is free when the share
-/// is given back.
-struct CountedBytes {
-    bytes: Bytes,
-    _share: BodyShare,
-}
-
-impl AsRef<[u8]> for CountedBytes {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
     }
 }
 
@@ -229,26 +213,5 @@ mod tests {
         drop(one);
         assert_eq!(used(&memory), 60_000);
         small.add(40_000).expect("room for the bytes given back");
-    }
-
-    #[test]
-    fn bytes_keep_their_share_until_the_last_clone_is_dropped() {
-        let memory = Arc::new(BodyMemory::new(100_000));
-        let mut share = BodyShare::new(&memory);
-        share.add(SMALL + 10).expect("room");
-        let bytes = share.attach_to(Bytes::from(vec![7; SMALL + 10]));
-        let part = bytes.slice(5..9);
-        assert_eq!((bytes.len(), &part[..]), (SMALL + 10, &[7; 4][..]));
-        drop(bytes);
-        assert_eq!(used(&memory), 10);
-        drop(part);
-        assert_eq!(used(&memory), 0);
-    }
-
-    #[test]
-    fn small_bytes_are_not_allocated_again() {
-        let share = BodyShare::new(&Arc::new(BodyMemory::new(0)));
-        let bytes = Bytes::from_static(b"small");
-        assert_eq!(share.attach_to(bytes.clone()).as_ptr(), bytes.as_ptr());
     }
 }

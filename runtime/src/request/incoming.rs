@@ -158,11 +158,13 @@ impl IncomingRequest {
             return Ok(());
         }
         self.has_begun_reading = true;
-        self.bytes = Some(state.reading(self.read_body(rules)).await?);
+        let (bytes, share) = state.reading(self.read_body(rules)).await?;
+        state.keep(share);
+        self.bytes = Some(bytes);
         Ok(())
     }
 
-    async fn read_body(&mut self, rules: &BodyRules) -> Result<Bytes, Problem> {
+    async fn read_body(&mut self, rules: &BodyRules) -> Result<(Bytes, BodyShare), Problem> {
         let mut pacer = Pacer::new(rules.pace);
         let mut share = BodyShare::new(&rules.memory);
         let (mut first, mut joined) = (Bytes::new(), None::<BytesMut>);
@@ -197,8 +199,7 @@ impl IncomingRequest {
                 break;
             }
         }
-        let whole = joined.map_or(first, BytesMut::freeze);
-        Ok(share.attach_to(whole))
+        Ok((joined.map_or(first, BytesMut::freeze), share))
     }
 
     /// Returns the body that was read, or an empty body if there is none.

@@ -66,6 +66,12 @@ impl Pacer {
         self.waited = self.waited.saturating_add(waited);
     }
 
+    /// Adds the time that the service waited for a part. More than the patience can only mean that the
+    /// process was paused, and not that the client was slow.
+    pub(crate) fn waited(&mut self, time: Duration) {
+        self.add(0, time.min(self.patience()));
+    }
+
     /// Waits for the next part as long as the pace allows. A part that is already there needs no
     /// timer.
     ///
@@ -82,7 +88,7 @@ impl Pacer {
         }
         let begun = Instant::now();
         let arrived = timeout(self.patience(), next).await;
-        self.add(0, begun.elapsed());
+        self.waited(begun.elapsed());
         arrived.map_err(|_| Problem::new(&registry::REQUEST_TIMEOUT))
     }
 }

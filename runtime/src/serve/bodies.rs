@@ -10,14 +10,10 @@ use futures_util::stream;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::connection_state::{ConnectionState, InFlightRequest, count_unsent};
+use super::connection_state::{ConnectionState, InFlightRequest, unsent_piece};
 
-/// Parts of responses up to this number of bytes are not counted, because most responses are
-/// smaller. The 32 streams of a connection then hold at most 128 KiB that are not counted.
-const UNCOUNTED: u64 = 4 << 10;
-
-/// The size of the pieces in which an HTTP/2 response is passed to hyper. hyper takes the next piece
-/// when the client has room for it, so each piece is progress.
+/// The size of the pieces in which an HTTP/2 response is passed to hyper. Each piece that is sent
+/// counts as progress of the client.
 const PIECE: usize = 16 << 10;
 
 /// The body of an HTTP/1 request. Marks the request as complete when its last byte has arrived.
@@ -33,6 +29,12 @@ impl Http1Body {
     }
 }
 
+impl Drop for Http1Body {
+    fn drop(&mut self) {
+        self.state.drop_body();
+    }
+}
+
 impl HttpBody for Http1Body {
     type Data = Bytes;
     type Error = hyper::Error;
@@ -42,8 +44,9 @@ impl HttpBody for Http1Body {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
+        self.state.set_awaited(polled.is_pending());
         if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
-            self.state.set_whole();
+            self.state.end_body();
         }
         polled
     }
@@ -109,78 +112,15 @@ impl HttpBody for Http2Body {
     }
 }
 
-/// The body of a response. Its request is in flight until hyper drops the body, at its end or when
-/// the connection fails.
+/// The body of an HTTP/1 response. Its request is in flight until hyper drops the body, at its end
+/// or when the connection fails.
 #[derive(Debug)]
-pub(super) struct ResponseBody {
-    /// Data of `rest` that hyper has not taken. It is counted as unsent.
-    ready: Bytes,
-    rest: Body,
-    in_flight: InFlightRequest,
-    piece: usize,
-    /// The request body, which is dropped after the response is sent.
-    _unread: Option<UnreadBody>,
+pub(super) struct Http1ResponseBody {
+    pub(super) body: Body,
+    pub(super) _in_flight: InFlightRequest,
 }
 
-impl ResponseBody {
-    pub(super) fn http1(rest: Body, in_flight: InFlightRequest) -> Self {
-        Self::new(rest, in_flight, usize::MAX, None)
-    }
-
-    pub(super) fn http2(
-        rest: Body,
-        in_flight: InFlightRequest,
-        unread: Option<UnreadBody>,
-    ) -> Self {
-        Self::new(rest, in_flight, PIECE, unread)
-    }
-
-    fn new(
-        rest: Body,
-        in_flight: InFlightRequest,
-        piece: usize,
-        unread: Option<UnreadBody>,
-    ) -> Self {
-        let mut body = Self {
-            ready: Bytes::new(),
-            rest,
-            in_flight,
-            piece,
-            _unread: unread,
-        };
-        body.count_data_in_memory();
-        body
-    }
-
-    /// Takes the data of a large response that is in memory, so that it is counted although hyper
-    /// has not asked for it. A stream whose first part is not ready is counted part by part.
-    fn count_data_in_memory(&mut self) {
-        let length = self.rest.size_hint().exact();
-        if length.is_none_or(|length| length <= UNCOUNTED) {
-            return;
-        }
-        // hyper polls the body again, and then registers its own waker.
-        match Pin::new(&mut self.rest).poll_frame(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Some(Ok(frame))) => {
-                // A body of known length has no trailers.
-                let data = frame.into_data().unwrap_or_default();
-                self.ready = count_unsent(data, &self.in_flight.0);
-            }
-            Poll::Ready(Some(Err(error))) => {
-                self.rest = Body::from_stream(stream::iter([Err::<Bytes, _>(error)]));
-            }
-            Poll::Ready(None) | Poll::Pending => {}
-        }
-    }
-
-    fn next_piece(&mut self) -> Frame<Bytes> {
-        self.in_flight.0.progress();
-        let length = self.piece.min(self.ready.len());
-        Frame::data(self.ready.split_to(length))
-    }
-}
-
-impl HttpBody for ResponseBody {
+impl HttpBody for Http1ResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -188,21 +128,107 @@ impl HttpBody for ResponseBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of an HTTP/2 response. Its data counts as unsent as soon as it is in memory.
+#[derive(Debug)]
+pub(super) struct Http2ResponseBody {
+    /// Data of `rest` that hyper has not taken.
+    ready: Bytes,
+    rest: Body,
+    in_flight: InFlightRequest,
+    /// The request body, which is dropped after the response is sent.
+    _unread: Option<UnreadBody>,
+}
+
+impl Http2ResponseBody {
+    pub(super) fn new(rest: Body, in_flight: InFlightRequest, unread: Option<UnreadBody>) -> Self {
+        let mut body = Self {
+            ready: Bytes::new(),
+            rest,
+            in_flight,
+            _unread: unread,
+        };
+        body.take_data_in_memory();
+        body
+    }
+
+    /// Returns the number of bytes that are in memory.
+    pub(super) fn in_memory(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// Takes the data of a body of known length that is in memory, so that it is counted although
+    /// hyper has not asked for it. A stream whose first part is not ready is counted part by part.
+    fn take_data_in_memory(&mut self) {
+        if self
+            .rest
+            .size_hint()
+            .exact()
+            .is_none_or(|length| length == 0)
+        {
+            return;
+        }
+        // hyper polls the body again, and then registers its own waker.
+        match Pin::new(&mut self.rest).poll_frame(&mut Context::from_waker(Waker::noop())) {
+            // A body of known length has no trailers.
+            Poll::Ready(Some(Ok(frame))) => self.hold(frame.into_data().unwrap_or_default()),
+            Poll::Ready(Some(Err(error))) => {
+                self.rest = Body::from_stream(stream::iter([Err::<Bytes, _>(error)]));
+            }
+            Poll::Ready(None) | Poll::Pending => {}
+        }
+    }
+
+    fn hold(&mut self, data: Bytes) {
+        self.in_flight.0.add_unsent(data.len());
+        self.ready = data;
+    }
+
+    fn next_piece(&mut self) -> Frame<Bytes> {
+        let length = PIECE.min(self.ready.len());
+        let piece = self.ready.split_to(length);
+        Frame::data(unsent_piece(piece, &self.in_flight.0))
+    }
+}
+
+impl Drop for Http2ResponseBody {
+    fn drop(&mut self) {
         if !self.ready.is_empty() {
-            return Poll::Ready(Some(Ok(self.next_piece())));
+            self.in_flight.0.remove_unsent(self.ready.len());
         }
-        let polled = Pin::new(&mut self.rest).poll_frame(context);
-        match polled {
-            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok(match frame.into_data() {
-                Ok(data) if data.len() as u64 > UNCOUNTED => {
-                    self.ready = count_unsent(data, &self.in_flight.0);
-                    self.next_piece()
-                }
-                Ok(data) => Frame::data(data),
-                Err(trailers) => trailers,
-            }))),
-            other => other,
+    }
+}
+
+impl HttpBody for Http2ResponseBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.ready.is_empty() {
+            match Pin::new(&mut self.rest).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) if data.is_empty() => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                    Ok(data) => self.hold(data),
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                other => return other,
+            }
         }
+        Poll::Ready(Some(Ok(self.next_piece())))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -4,7 +4,7 @@ use core::convert::Infallible;
 use core::pin::pin;
 use core::time::Duration;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -15,20 +15,22 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
-#[cfg(target_os = "linux")]
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::bodies::{Http1Body, Http2Body, ResponseBody};
-use super::connection_state::{ConnectionState, InFlightRequest};
+use super::bodies::{Http1Body, Http1ResponseBody, Http2Body, Http2ResponseBody};
+use super::connection_state::{ConnectionState, InFlightRequest, NoRoom};
 use super::request_checks::{MAX_HEADERS, MAX_TARGET, RequestChecks};
 use super::socket::{Protocol, Socket};
 
 /// The time that a client has to complete a head after the server was stopped. It is long enough
 /// for a head in several packets, and far below the grace period.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// The time in which the connection sends a response that has just ended.
+const FLUSH_TIME: Duration = Duration::from_millis(100);
 
 /// The maximum size of a head that hyper buffers. It is larger than the limits of
 /// [`RequestChecks`], so that requests slightly over these limits get a problem document.
@@ -37,7 +39,7 @@ const MAX_HEAD: u32 = 64 << 10;
 /// The maximum number of streams that a client can open at once on an HTTP/2 connection. Each takes
 /// 3 KiB while its response waits for the client. RFC 9113 §6.5.2 recommends at least 100 streams,
 /// but 100 streams of a client that reads nothing would take more than 300 KiB.
-const MAX_STREAMS: u32 = 32;
+const MAX_STREAMS: u32 = 24;
 
 /// The maximum number of streams of a trusted proxy.
 const MAX_STREAMS_OF_PROXY: u32 = 200;
@@ -155,7 +157,8 @@ impl Connection {
         {
             tracing::debug!(%error, "cannot set the options of a connection");
         }
-        let mut socket = Socket::new(stream, Arc::clone(&state));
+        let stream = Arc::new(stream);
+        let mut socket = Socket::new(Arc::clone(&stream), Arc::clone(&state));
         let protocol = {
             let mut detecting = pin!(timeout(protocols.head, socket.detect_protocol()));
             tokio::select! {
@@ -186,7 +189,13 @@ impl Connection {
             Protocol::Http1 => {
                 let service = service_fn(move |request| handler.clone().handle_http1(request));
                 let connection = protocols.http1.serve_connection(socket, service);
-                watch.run(connection).await?;
+                let state = Arc::clone(&watch.state);
+                // The connection is dropped here, with its buffers.
+                let ended = watch.run(connection).await;
+                if ended.is_some() && state.is_partly_read() {
+                    discard(&stream).await;
+                }
+                ended.transpose()?;
             }
             Protocol::Http2 => {
                 // The future of a handler is much larger than the rest of a stream. In a box, its
@@ -196,11 +205,34 @@ impl Connection {
                 let connection = protocols
                     .http2(is_trusted)
                     .serve_connection(socket, service);
-                watch.run(connection).await?;
+                watch.run(connection).await.transpose()?;
             }
         }
         Ok(())
     }
+}
+
+/// The longest time for which a closed connection still discards data.
+const MAX_CLOSING_TIME: Duration = Duration::from_secs(2);
+
+/// Closes a connection for writing, and discards what the client still sends. If the socket were
+/// closed with unread data, the system would reset the connection, and the client could lose the
+/// response.
+async fn discard(stream: &TcpStream) {
+    // An error means that the client has disconnected.
+    let _ = SockRef::from(stream).shutdown(Shutdown::Write);
+    let mut discarded = vec![0; 4096];
+    let until_end = async {
+        while stream.readable().await.is_ok() {
+            match stream.try_read(&mut discarded) {
+                Ok(1..) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(0) | Err(_) => return,
+            }
+        }
+    };
+    // After the timeout, the connection is reset.
+    let _ = timeout(MAX_CLOSING_TIME, until_end).await;
 }
 
 /// Handles the requests of a connection.
@@ -212,7 +244,7 @@ struct Handler {
     is_trusted: bool,
 }
 
-type Handled = Result<Response<ResponseBody>, Infallible>;
+type Handled<B> = Result<Response<B>, Infallible>;
 
 impl Handler {
     /// Handles an HTTP/1 request. It is in flight from this call on, and not from the first poll of
@@ -220,7 +252,7 @@ impl Handler {
     fn handle_http1(
         mut self,
         request: http::Request<Incoming>,
-    ) -> impl Future<Output = Handled> + use<> {
+    ) -> impl Future<Output = Handled<Http1ResponseBody>> + use<> {
         let in_flight = InFlightRequest::start(&self.state);
         let is_whole = request.body().is_end_stream();
         self.state
@@ -234,7 +266,10 @@ impl Handler {
             });
             let response = self.respond(request).await;
             self.state.begin_response();
-            Ok(response.map(|body| ResponseBody::http1(body, in_flight)))
+            Ok(response.map(|body| Http1ResponseBody {
+                body,
+                _in_flight: in_flight,
+            }))
         }
     }
 
@@ -242,15 +277,9 @@ impl Handler {
     fn handle_http2(
         mut self,
         request: http::Request<Incoming>,
-    ) -> impl Future<Output = Handled> + use<> {
+    ) -> impl Future<Output = Handled<Http2ResponseBody>> + use<> {
         let in_flight = InFlightRequest::start(&self.state);
         async move {
-            let state = Arc::clone(&self.state);
-            let _turn = if self.is_trusted {
-                None
-            } else {
-                state.wait_for_room().await
-            };
             let mut unread = None;
             let request = request.map(|body| {
                 if body.is_end_stream() {
@@ -260,8 +289,21 @@ impl Handler {
                 unread = Some(place);
                 Body::new(body)
             });
-            let response = self.respond(request).await;
-            Ok(response.map(|body| ResponseBody::http2(body, in_flight, unread)))
+            let running = if self.is_trusted {
+                None
+            } else {
+                Some(self.state.wait_for_room().await)
+            };
+            let response = match &running {
+                Some(Err(NoRoom)) => self.request_checks.refuse_overload(request).await,
+                // Its future is large. A request that waits for room does not need it.
+                _ => Box::pin(self.respond(request)).await,
+            };
+            let response = response.map(|body| Http2ResponseBody::new(body, in_flight, unread));
+            if let Some(Ok(running)) = running {
+                running.end(response.body().in_memory());
+            }
+            Ok(response)
         }
     }
 
@@ -283,28 +325,31 @@ struct Watch {
 }
 
 impl Watch {
-    /// Runs the connection to its end. After a stop, requests in flight are completed. A connection
-    /// without one ends after [`LINGER`].
-    async fn run<C: GracefulConnection>(self, connection: C) -> Result<(), C::Error> {
+    /// Runs the connection to its end. Returns `None` if it did not end by itself. After a stop,
+    /// requests in flight are completed. A connection without one ends after [`LINGER`].
+    async fn run<C: GracefulConnection>(self, connection: C) -> Option<Result<(), C::Error>> {
         let Self { state, stop, .. } = &self;
         let mut connection = pin!(connection);
         let (mut stopped, mut evicted) = (pin!(stop.cancelled()), pin!(state.evicted.cancelled()));
         let mut check = pin!(sleep(self.interval));
-        let mut is_ending = false;
+        let (mut is_ending, mut was_stalled) = (false, false);
         loop {
             // The time after which a connection without a request ends.
             let linger = tokio::select! {
                 biased;
-                ended = &mut connection => return ended,
+                ended = &mut connection => return Some(ended),
                 () = &mut stopped, if !is_ending => LINGER,
                 () = &mut evicted, if !is_ending => Duration::ZERO,
                 () = &mut check => {
-                    if self.is_stalled() {
+                    let is_stalled = self.is_stalled();
+                    // After a pause of the process, the client gets the time until the next check.
+                    if is_stalled && was_stalled {
                         tracing::debug!("a client did not read its response");
-                        return Ok(());
+                        return None;
                     }
-                    if is_ending && state.is_idle() {
-                        return Ok(());
+                    was_stalled = is_stalled;
+                    if is_ending && state.idle_for().is_some_and(|idle| idle >= FLUSH_TIME) {
+                        return None;
                     }
                     if is_ending || !self.is_idle_too_long() {
                         check.as_mut().reset(Instant::now() + self.interval.min(LINGER));

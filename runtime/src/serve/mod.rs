@@ -83,7 +83,7 @@ use crate::start::{StartError, StartErrors};
 /// A client that does not read its response is disconnected after `APLOMB_RESPONSE_TIMEOUT`. A
 /// client that reads at least 32 KiB in this time is not disconnected.
 ///
-/// An HTTP/2 client can open 32 streams at once. Its connection holds at most 512 KiB of unread
+/// An HTTP/2 client can open 24 streams at once. Its connection holds at most 512 KiB of unread
 /// responses, or one larger response. Above this, the next request waits until the client has read
 /// some of them.
 ///
@@ -94,7 +94,8 @@ use crate::start::{StartError, StartErrors};
 ///
 /// The handler of a client that disconnects is dropped, unless the request has an idempotency key.
 /// A client may close its side of an HTTP/1 connection after the request, and still gets the
-/// response. An HTTP/1.1 client that does so gets a `100 Continue` before the response.
+/// response. If the response takes more than 50 ms, an HTTP/1.1 client that does so gets a `100
+/// Continue` before it.
 ///
 /// # Shutdown
 ///

@@ -54,7 +54,7 @@ impl RequestChecks {
         });
         let fallback = |spec: &'static ProblemSpec| {
             let shared = Arc::clone(&shared);
-            move |request: Request| refuse(spec, Arc::clone(&shared), request)
+            move |request: Request| refuse(problem_of(spec), Arc::clone(&shared), request)
         };
         let method_not_allowed = fallback(&registry::METHOD_NOT_ALLOWED);
         let router = router
@@ -68,10 +68,15 @@ impl RequestChecks {
         self.shared.proxies.trusts(peer)
     }
 
+    /// Refuses a request, because its client does not read earlier responses.
+    pub(super) async fn refuse_overload(&self, request: Request) -> Response {
+        refuse(Problem::overloaded(), Arc::clone(&self.shared), request).await
+    }
+
     /// Passes a request to the router, unless its head is refused.
     pub(super) async fn handle(&mut self, request: Request) -> Response {
         match check_size(request.uri(), request.headers()).or_else(|| check_host(&request)) {
-            Some(spec) => refuse(spec, Arc::clone(&self.shared), request).await,
+            Some(spec) => refuse(problem_of(spec), Arc::clone(&self.shared), request).await,
             None => self
                 .router
                 .call(request)
@@ -82,11 +87,7 @@ impl RequestChecks {
 }
 
 /// Responds with a problem document.
-async fn refuse(
-    spec: &'static ProblemSpec,
-    shared: Arc<DocumentContext>,
-    request: Request,
-) -> Response {
+async fn refuse(problem: Problem, shared: Arc<DocumentContext>, request: Request) -> Response {
     let id = RequestId::of(&request, &shared.proxies);
     let idempotent = matches!(
         *request.method(),
@@ -97,11 +98,6 @@ async fn refuse(
         request_id: id.as_str(),
         retry,
         type_base: &shared.problem_base,
-    };
-    let problem = Problem::new(spec);
-    let problem = match detail_of(spec.status) {
-        Some(detail) => problem.with_detail(detail),
-        None => problem,
     };
     let mut response = ().into_response();
     problem.write(&mut response, Some(context));
@@ -164,6 +160,15 @@ fn is_host(bytes: &[u8]) -> bool {
             let is_whole = authority.host().len() == bytes.len();
             has_host && !has_user && (has_port || is_whole)
         })
+}
+
+/// Returns the problem of a refused head, or of a request without an endpoint.
+fn problem_of(spec: &ProblemSpec) -> Problem {
+    let problem = Problem::new(spec);
+    match detail_of(spec.status) {
+        Some(detail) => problem.with_detail(detail),
+        None => problem,
+    }
 }
 
 /// Returns the explanation of a refused head.

@@ -36,17 +36,17 @@ pub(super) enum Protocol {
 /// response. A client that has disconnected looks the same: in both cases the socket has no more
 /// data. hyper would drop the request in both cases.
 ///
-/// So the socket hides the end of the data from hyper while a whole request runs. It sends
-/// `100 Continue` to find out which case it is. If the client has disconnected, its system responds
-/// with a reset, and the request is dropped. Otherwise the client waits for its response.
+/// So the socket hides the end of the data from hyper while a whole request runs. If the request
+/// takes longer than [`SETTLE`], the socket sends `100 Continue` to find out which case it is. If the
+/// client has disconnected, its system responds with a reset, and the request is dropped. Otherwise
+/// the client waits for its response.
 pub(super) struct Socket {
     stream: Arc<TcpStream>,
+    is_http1: bool,
     state: Arc<ConnectionState>,
     /// The bytes from which the protocol was detected.
     first: FirstBytes,
     end: End,
-    /// Set while the socket is being closed and discards the data of a client that still sends.
-    closing: Option<Pin<Box<Sleep>>>,
 }
 
 /// The progress of a client that closes its side.
@@ -56,15 +56,12 @@ enum End {
     /// The client has closed its side. The last data may be on its way through hyper to the
     /// handler, so it is not clear yet that the request is whole.
     Closed(Pin<Box<Sleep>>),
-    /// The client has closed its side after a whole request. The future waits for a reset.
+    /// The client has closed its side, and the request may be whole. The future waits for a reset.
     Probed(BoxFuture<'static, ()>),
 }
 
-/// The longest time for which a closed connection still discards data. Without this, the system would
-/// reset the connection of a client that is still sending, and the client could lose the response.
-const MAX_CLOSING_TIME: Duration = Duration::from_secs(2);
-
-/// The time in which the end of a body gets through to the handler that reads it.
+/// The time in which the end of a body gets through to the handler that reads it. Most responses are
+/// sent in this time.
 const SETTLE: Duration = Duration::from_millis(50);
 
 /// Bytes that were read from the stream, but not by hyper.
@@ -75,9 +72,10 @@ struct FirstBytes {
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, state: Arc<ConnectionState>) -> Self {
+    pub(super) fn new(stream: Arc<TcpStream>, state: Arc<ConnectionState>) -> Self {
         Self {
-            stream: Arc::new(stream),
+            stream,
+            is_http1: false,
             state,
             first: FirstBytes {
                 bytes: [0; PREFACE.len()],
@@ -85,7 +83,6 @@ impl Socket {
                 filled: 0,
             },
             end: End::Open,
-            closing: None,
         }
     }
 
@@ -106,6 +103,8 @@ impl Socket {
                 Err(error) => return Err(error),
             }
             if bytes[..*filled] != PREFACE[..*filled] {
+                self.is_http1 = true;
+                self.state.read_data();
                 return Ok(Protocol::Http1);
             }
             if *filled == PREFACE.len() {
@@ -153,27 +152,17 @@ impl Socket {
         }
     }
 
-    /// Reads data of a closed connection. Returns 0 at the end of the data, or if the time is over.
-    fn poll_closing(
-        &mut self,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<usize>> {
-        if let Some(closing) = &mut self.closing
-            && closing.as_mut().poll(context).is_ready()
-        {
-            return Poll::Ready(Ok(0));
-        }
-        self.poll_read_stream(context, buffer)
-    }
-
     /// Sends a probe, and returns a future that waits for the reset of a client that has
     /// disconnected.
     fn probe_client(&self) -> BoxFuture<'static, ()> {
-        if self.state.accepts_interim() {
-            // If the probe cannot be sent now, the client is treated as one that still waits.
-            let _ = self.stream.try_write(CONTINUE);
+        if self.state.accepts_interim()
+            && let Ok(sent) = self.stream.try_write(CONTINUE)
+            && sent < CONTINUE.len()
+        {
+            // Nothing can follow a part of a probe. This client has not read its last response.
+            return Box::pin(async {});
         }
+        // If the probe cannot be sent now, the client is treated as one that still waits.
         let stream = Arc::clone(&self.stream);
         Box::pin(async move {
             // An error of the runtime means the same as an error of the socket.
@@ -188,18 +177,31 @@ impl Socket {
             return Poll::Ready(Ok(()));
         }
         if let End::Closed(settle) = &mut self.end {
-            if !self.state.has_whole_request() {
-                return settle.as_mut().poll(context).map(Ok);
+            ready!(settle.as_mut().poll(context));
+            if self.is_body_missing() || !self.is_http1 {
+                return Poll::Ready(Ok(()));
             }
             self.end = End::Probed(self.probe_client());
         }
-        match &mut self.end {
-            End::Probed(reset) => reset
-                .as_mut()
-                .poll(context)
-                .map(|()| Err(io::ErrorKind::ConnectionReset.into())),
-            _ => Poll::Pending,
+        if let End::Probed(reset) = &mut self.end
+            && reset.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
+        if !self.is_body_missing() {
+            return Poll::Pending;
+        }
+        // The handler has begun to read the body. The last data may still be on its way to it.
+        let mut settle = Box::pin(sleep(SETTLE));
+        let polled = settle.as_mut().poll(context).map(Ok);
+        self.end = End::Closed(settle);
+        polled
+    }
+
+    /// Returns `true` if the handler waits for a part of the body, although the client has closed
+    /// its side.
+    fn is_body_missing(&self) -> bool {
+        self.state.is_body_awaited() && !self.state.has_whole_request()
     }
 }
 
@@ -222,6 +224,9 @@ impl AsyncRead for Socket {
         }
         if matches!(self.end, End::Open) {
             if ready!(self.poll_read_stream(context, buffer))? > 0 || buffer.remaining() == 0 {
+                if self.is_http1 {
+                    self.state.read_data();
+                }
                 return Poll::Ready(Ok(()));
             }
             self.end = End::Closed(Box::pin(sleep(SETTLE)));
@@ -255,17 +260,7 @@ impl AsyncWrite for Socket {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.closing.is_none() {
-            SockRef::from(&*self.stream).shutdown(Shutdown::Write)?;
-            if self.state.has_whole_request() || !matches!(self.end, End::Open) {
-                return Poll::Ready(Ok(()));
-            }
-            self.closing = Some(Box::pin(sleep(MAX_CLOSING_TIME)));
-        }
-        let mut discarded = [0; 4096];
-        // An error means that the client has reset the connection.
-        while let Ok(1..) = ready!(self.poll_closing(context, &mut ReadBuf::new(&mut discarded))) {}
-        Poll::Ready(Ok(()))
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(SockRef::from(&*self.stream).shutdown(Shutdown::Write))
     }
 }

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
+use axum::extract::Request;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::StatusCode;
+use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
@@ -106,10 +108,31 @@ impl Server {
             lists.begun.fetch_add(1, Ordering::SeqCst);
             core::future::ready("x".repeat(LIST))
         };
+        let slow_lists = counts.clone();
+        let slow_list = move || {
+            let begun = Arc::clone(&slow_lists.begun);
+            async move {
+                begun.fetch_add(1, Ordering::SeqCst);
+                sleep(Duration::from_millis(5)).await;
+                "x".repeat(LIST)
+            }
+        };
+        // Reads its body after the client has closed its side.
+        let late = async |request: Request| {
+            sleep(SHORT).await;
+            request
+                .into_body()
+                .collect()
+                .await
+                .map_or(0, |body| body.to_bytes().len())
+                .to_string()
+        };
         let router = Router::new()
             .route("/", get(|| async { "hello" }))
             .route("/held", get(move || held.clone().hold()))
             .route("/list", get(list))
+            .route("/slow-list", get(slow_list))
+            .route("/late", post(late))
             .route("/large", get(|| async { "x".repeat(64 << 20) }))
             .route(
                 "/body",
@@ -256,17 +279,53 @@ async fn a_client_that_does_not_read_its_response_is_disconnected() {
     let mut stream = server.send("GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await;
     sleep(SHORT * 5).await;
     assert!(read_to_end(&mut stream).await.len() < 64 << 20);
+}
 
-    let (mut client, mut connection) = server.http2(0).await;
-    let (response, _) = client
-        .send_request(http2_get("/list"), true)
-        .expect("a stream");
-    let response = response.await.expect("the head of the response");
-    assert_eq!(response.status(), StatusCode::OK);
-    timeout(LONG, &mut connection)
-        .await
-        .expect("an end of the connection")
-        .expect("no panic");
+#[tokio::test]
+async fn an_http2_client_that_only_answers_pings_is_disconnected() {
+    let limits = ServerLimits {
+        // The server sends a PING at this interval, and the client of h2 acknowledges it.
+        head: SHORT / 4,
+        response: SHORT,
+        ..LIMITS
+    };
+    let server = Server::start(limits).await;
+    for path in ["/list", "/"] {
+        let (mut client, mut connection) = server.http2(0).await;
+        let (response, _) = client
+            .send_request(http2_get(path), true)
+            .expect("a stream");
+        let response = response.await.expect("the head of the response");
+        assert_eq!(response.status(), StatusCode::OK);
+        timeout(LONG, &mut connection)
+            .await
+            .expect("an end of the connection")
+            .expect("no panic");
+    }
+}
+
+#[tokio::test]
+async fn a_small_response_that_is_partly_sent_is_not_idle() {
+    let limits = ServerLimits {
+        connections: 1,
+        ..LIMITS
+    };
+    let server = Server::start(limits).await;
+    let (mut client, _connection) = server.http2(1).await;
+    let (response, _) = client.send_request(http2_get("/"), true).expect("a stream");
+    let mut body = response.await.expect("a response").into_body();
+    // Another client waits for the only connection.
+    let _other = server.connect().await;
+    sleep(Duration::from_millis(1500)).await;
+    let mut text = Vec::new();
+    while let Some(data) = body.data().await {
+        let data = data.expect("the rest of the response");
+        text.extend_from_slice(&data);
+        body.flow_control()
+            .release_capacity(data.len())
+            .expect("open");
+    }
+    assert_eq!(text, b"hello");
 }
 
 #[tokio::test]
@@ -375,6 +434,35 @@ async fn a_half_closed_connection_gets_its_response() {
 }
 
 #[tokio::test]
+async fn a_half_closed_connection_gets_the_response_of_a_handler_that_reads_late() {
+    let server = Server::start(LIMITS).await;
+    let request = "POST /late HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nwhole";
+    let mut stream = server.send(request).await;
+    stream.shutdown().await.expect("open");
+    let text = read_to_end(&mut stream).await;
+    assert!(text.ends_with("\r\n\r\n5"), "{text}");
+}
+
+#[tokio::test]
+async fn a_client_that_sends_more_than_is_read_gets_the_response() {
+    let server = Server::start(LIMITS).await;
+    // The first request is complete. The head of the second is too large for hyper.
+    let head = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}", "a".repeat(4 << 20));
+    for first in ["", HELLO] {
+        let mut stream = server.send(first).await;
+        if !first.is_empty() {
+            read_hello(&mut stream).await;
+        }
+        stream
+            .write_all(head.as_bytes())
+            .await
+            .expect("the server reads");
+        let text = read_to_end(&mut stream).await;
+        assert!(text.starts_with("HTTP/1.1 431 "), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_large_response_is_complete_on_a_half_closed_connection() {
     let server = Server::start(LIMITS).await;
     let mut stream = server.send("GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await;
@@ -424,15 +512,15 @@ async fn connections_in_the_accept_queue_get_responses_at_shutdown() {
     }
 }
 
-/// Requests 20 lists over one connection, and reads none of them. Returns the number of lists that
-/// were made, and then reads them all.
-async fn lists_of_a_client_that_does_not_read(server: &Server) -> usize {
+/// Requests 20 lists over one connection, and reads none of them. Returns the number of lists whose
+/// handlers have begun.
+async fn lists_of_a_client_that_does_not_read(server: &Server, path: &str) -> usize {
     let (mut client, _connection) = server.http2(0).await;
     let mut responses = Vec::new();
     for _ in 0..20 {
         client = client.ready().await.expect("ready");
         let (response, _) = client
-            .send_request(http2_get("/list"), true)
+            .send_request(http2_get(path), true)
             .expect("a stream");
         responses.push(response);
     }
@@ -440,17 +528,56 @@ async fn lists_of_a_client_that_does_not_read(server: &Server) -> usize {
     server.counts.begun.load(Ordering::SeqCst)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn responses_that_a_client_does_not_read_take_little_memory() {
-    let server = Server::start(LIMITS).await;
-    let made = lists_of_a_client_that_does_not_read(&server).await;
-    assert!((1..=3).contains(&made), "{made} lists of 300 kB in memory");
+    for path in ["/list", "/slow-list"] {
+        let server = Server::start(LIMITS).await;
+        let made = lists_of_a_client_that_does_not_read(&server, path).await;
+        assert!((1..=2).contains(&made), "{path}: {made} lists of 300 kB");
+    }
 }
 
 #[tokio::test]
 async fn requests_of_a_trusted_proxy_do_not_wait_for_each_other() {
     let server = Server::start_behind("127.0.0.1", LIMITS).await;
-    assert_eq!(lists_of_a_client_that_does_not_read(&server).await, 20);
+    let made = lists_of_a_client_that_does_not_read(&server, "/slow-list").await;
+    assert_eq!(made, 20);
+}
+
+#[tokio::test]
+async fn a_request_of_a_client_that_does_not_read_is_a_503() {
+    let server = Server::start(LIMITS).await;
+    let (mut client, _connection) = server.http2(0).await;
+    let mut responses = Vec::new();
+    for path in ["/list", "/list", "/"] {
+        client = client.ready().await.expect("ready");
+        let (response, _) = client
+            .send_request(http2_get(path), true)
+            .expect("a stream");
+        responses.push(response.await.expect("a response"));
+    }
+    let statuses = responses.iter().map(|response| response.status().as_u16());
+    assert_eq!(statuses.collect::<Vec<_>>(), [200, 200, 503]);
+}
+
+#[tokio::test]
+async fn a_slow_handler_does_not_block_other_requests_of_its_connection() {
+    let server = Server::start(LIMITS).await;
+    let (mut client, _connection) = server.http2(1 << 20).await;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        client = client.ready().await.expect("ready");
+        let (response, _) = client
+            .send_request(http2_get("/held"), true)
+            .expect("a stream");
+        held.push(response);
+    }
+    client = client.ready().await.expect("ready");
+    let (hello, _) = client.send_request(http2_get("/"), true).expect("a stream");
+    let response = timeout(Duration::from_secs(5), hello)
+        .await
+        .expect("in time");
+    assert_eq!(response.expect("a response").status(), StatusCode::OK);
 }
 
 #[tokio::test]

@@ -38,27 +38,51 @@ pub use self::values::{Amount, Currency, InvalidValue, Owner};
 pub struct Ledger {
     writer: SqlitePool,
     readers: SqlitePool,
-    /// The time of the last successful check.
-    checked_at: Arc<Mutex<Option<Instant>>>,
+    last_check: Arc<Mutex<Option<Check>>>,
 }
 
-/// The time for which the result of a successful check is used again. The health endpoint is public,
-/// and each check writes to the disk.
+/// A check of the file.
+#[derive(Debug, Clone, Copy)]
+struct Check {
+    at: Instant,
+    passed: bool,
+}
+
+/// The time for which the result of a check is used again. The health endpoint is public, and each
+/// check writes to the disk.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Ledger {
     /// Checks that the file can be written: inserts a row, deletes it, and commits. The row needs
-    /// new pages, so the check fails if the disk is full. A successful check is used for a second.
+    /// new pages, so the check fails if the disk is full. The result is used for a second.
     ///
     /// # Errors
     ///
     /// [`LedgerError::Busy`], [`LedgerError::Unavailable`] or [`LedgerError::Database`] if the file
     /// cannot be written.
     pub async fn check(&self) -> Result<(), LedgerError> {
-        let mut checked_at = self.checked_at.lock().await;
-        if checked_at.is_some_and(|at| at.elapsed() < CHECK_INTERVAL) {
-            return Ok(());
+        let mut last = self.last_check.lock().await;
+        if let Some(check) = *last
+            && check.at.elapsed() < CHECK_INTERVAL
+        {
+            return if check.passed {
+                Ok(())
+            } else {
+                let error = "the last check failed, less than a second ago";
+                Err(LedgerError::Unavailable(sqlx::Error::Configuration(
+                    error.into(),
+                )))
+            };
         }
+        let result = self.write_and_delete().await;
+        *last = Some(Check {
+            at: Instant::now(),
+            passed: result.is_ok(),
+        });
+        result
+    }
+
+    async fn write_and_delete(&self) -> Result<(), LedgerError> {
         let mut transaction = self.begin().await?;
         sqlx::query("INSERT INTO health_checks (padding) VALUES (zeroblob(8192))")
             .execute(&mut *transaction)
@@ -67,7 +91,6 @@ impl Ledger {
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        *checked_at = Some(Instant::now());
         Ok(())
     }
 

@@ -59,7 +59,7 @@ impl Ledger {
         Ok(Self {
             writer,
             readers,
-            checked_at: Arc::default(),
+            last_check: Arc::default(),
         })
     }
 }

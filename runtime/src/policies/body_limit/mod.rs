@@ -37,13 +37,14 @@
 //! - The first 16 KiB of each body are counted separately while they arrive, up to the same limit. So
 //!   small bodies pass while other clients send large ones.
 //! - Bytes are counted when they arrive. A client cannot reserve memory with a `Content-Length`.
-//! - Aplomb reads the whole body before the handler if the request has an idempotency key, and a body
-//!   of at most 64 KiB if the endpoint has a rate limit. The bytes of this body are counted until
-//!   the last clone of its `Bytes` is dropped. Other bodies are counted until the request ends.
+//! - The bytes are counted until the request ends. A handler that keeps them longer, such as in a
+//!   task, must bound them itself.
 //! - The body is not counted if the request has no key and the last argument is axum's `Request`,
 //!   `Body` or, with the feature `multipart`, `Multipart`. The handler itself must limit how much of
 //!   the body it keeps.
 //! - The buffer of a body that arrives in parts can be up to twice as large as the body.
+//! - The bound has no share for each client. If a few clients use it up with slow uploads, all bodies
+//!   over 16 KiB get a 503. A rate limit by caller bounds the uploads of one client.
 //!
 //! # axum's own limit
 //!

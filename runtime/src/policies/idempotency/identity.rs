@@ -176,12 +176,18 @@ fn hash_query(hash: &mut KeyedHash, head: &Parts) {
     }
 }
 
-/// Returns all values of `Content-Encoding` in lower case.
+/// Returns the content codings in lower case, each with a comma. `identity` is no coding (RFC 9110
+/// §12.5.3).
 fn content_coding(head: &Parts) -> Vec<u8> {
     let mut codings = Vec::new();
     for value in head.headers.get_all(CONTENT_ENCODING) {
-        codings.extend(value.as_bytes());
-        codings.push(b',');
+        for coding in value.as_bytes().split(|byte| *byte == b',') {
+            let coding = coding.trim_ascii();
+            if !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity") {
+                codings.extend(coding);
+                codings.push(b',');
+            }
+        }
     }
     codings.make_ascii_lowercase();
     codings
@@ -397,6 +403,8 @@ mod tests {
             )
         };
         assert_eq!(coded(&["GZIP"]), coded(&["gzip"]));
+        assert_eq!(coded(&["identity"]), coded(&[]));
+        assert_eq!(coded(&["gzip, br"]), coded(&["gzip", "br"]));
         assert_ne!(coded(&["gzip"]), coded(&[]));
         assert_ne!(coded(&["gzip", "br"]), coded(&["gzip"]));
     }

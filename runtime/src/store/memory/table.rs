@@ -94,10 +94,14 @@ impl Table {
         bounds: Usage,
         now: Timestamp,
     ) -> Result<BeginOutcome, StoreError> {
-        // Each call of `remove_expired` removes more entries than this `begin` adds. If the table
-        // is full, the calls go on until there is room or no expired entry is left.
+        // Each call of `remove_expired` removes more entries than this `begin` adds. If the record
+        // is refused, there are more calls, until there is room or no expired entry is left. Their
+        // number is limited, because other requests wait meanwhile.
         let mut more = self.remove_expired(now);
-        while more && self.refusal(begin, bounds).is_some() {
+        for _ in 0..MAX_ROUNDS {
+            if !more || self.refusal(begin, bounds).is_none() {
+                break;
+            }
             more = self.remove_expired(now);
         }
         if self
@@ -389,6 +393,9 @@ enum Refusal {
 
 /// The shortest time after which a holder over its quota may send a request again.
 const MIN_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The maximum number of additional calls of `remove_expired` in one `begin`.
+const MAX_ROUNDS: usize = 16;
 
 /// The maximum number of expired entries that one call removes.
 const MAX_REMOVED: usize = 64;

@@ -171,7 +171,7 @@ async fn streams_with_a_closed_window_take_at_most_128_kib_a_connection() {
         .iter()
         .map(|(_, _, streams)| streams.len())
         .sum();
-    assert!(streams > 50 * 32, "{streams} streams");
+    assert!(streams > 50 * 24, "{streams} streams");
     let each = before.compare("closed windows", &service, 50).await;
     assert!(each <= 128, "{each} KiB");
 }

@@ -63,8 +63,8 @@ struct Attack {
     refused: usize,
 }
 
-/// The HTTP/2 connections of an attack. Each can have 32 streams, so a round needs several.
-const CONNECTIONS: usize = 4;
+/// The HTTP/2 connections of an attack. Each can have 24 streams, so a round needs several.
+const CONNECTIONS: usize = 5;
 
 /// Sends rounds of requests over HTTP/2 connections, and resets the streams of each round. Opens
 /// other connections only after the service has closed one.
