@@ -62,7 +62,7 @@ fn set_unsent_limit(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_IN_SYSTEM)
 }
 
-/// Other systems buffer less, or have no such option.
+/// Other systems buffer less, or do not have this option.
 #[cfg(not(target_os = "linux"))]
 fn set_unsent_limit(_: &TcpStream) -> io::Result<()> {
     Ok(())

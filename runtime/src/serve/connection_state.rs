@@ -131,7 +131,8 @@ impl ConnectionState {
 
     /// Notes a write that waits for the client, or that was completed.
     ///
-    /// A write that did not wait is no progress: on HTTP/2 it can be the acknowledgement of a PING.
+    /// A write that did not wait does not count as progress. On HTTP/2 it can be the acknowledgement
+    /// of a PING.
     pub(super) fn wrote(&self, is_waiting: bool) {
         if is_waiting != self.is_writing.load(ORDER) {
             self.is_writing.store(is_waiting, ORDER);
@@ -181,7 +182,7 @@ impl ConnectionState {
         self.request.is_awaited.load(ORDER)
     }
 
-    /// Returns `true` if the client may still be sending a request that nobody reads.
+    /// Returns `true` if the client may still be sending a request that is not read.
     pub(super) fn is_partly_read(&self) -> bool {
         self.request.is_partly_read.load(ORDER)
     }

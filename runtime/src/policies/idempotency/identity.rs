@@ -176,8 +176,8 @@ fn hash_query(hash: &mut KeyedHash, head: &Parts) {
     }
 }
 
-/// Returns the content codings in lower case, each with a comma. `identity` is no coding (RFC 9110
-/// §12.5.3).
+/// Returns the content codings in lower case, each with a comma. `identity` means that the body
+/// is not coded (RFC 9110 §12.5.3).
 fn content_coding(head: &Parts) -> Vec<u8> {
     let mut codings = Vec::new();
     for value in head.headers.get_all(CONTENT_ENCODING) {
