@@ -152,6 +152,34 @@ fn encryption_keys() -> EncryptionKeys {
     EncryptionKeys::new("test", [7; 32]).expect("a valid id")
 }
 
+#[cfg(feature = "sqlite")]
+mod on_sqlite {
+    use core::cell::Cell;
+
+    use aplomb::store::SqliteRecords;
+    use sqlx::sqlite::SqliteConnectOptions;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn records_in_a_sqlite_file_follow_the_model() {
+        let play = async |script: &[Step]| {
+            let (clock, directory) = (TestClock::new(), TempDir::new().expect("a directory"));
+            let files = Cell::new(0);
+            let empty_store = async || {
+                files.set(files.get() + 1);
+                let file = directory.path().join(format!("{}.db", files.get()));
+                let options = SqliteConnectOptions::new().filename(file);
+                let records = SqliteRecords::open(options, Arc::new(clock.clone())).await;
+                Arc::new(records.expect("a new file"))
+            };
+            follows_the_model(empty_store, &clock, script).await
+        };
+        check(100, &runtime(), &play);
+    }
+}
+
 #[cfg(feature = "redis")]
 mod on_redis {
     use core::time::Duration;

@@ -8,7 +8,8 @@
 //! | store | state | for |
 //! |---|---|---|
 //! | [`Store::memory`] | in this process, lost when it ends | tests, and single processes that may lose state |
-//! | `Store::redis` (feature `redis`) | shared by all instances | production |
+//! | `Store::sqlite` (feature `sqlite`) | in one file; rate limits in this process | production on one machine |
+//! | `Store::redis` (feature `redis`) | shared by all instances | production on many machines |
 //!
 //! An implementation with several facets can combine them in one operation ([`AdmissionStore`]).
 //! Facets of different stores can be combined:
@@ -25,6 +26,8 @@ mod encrypted;
 mod memory;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 use std::sync::Arc;
 
@@ -33,6 +36,8 @@ pub use encrypted::EncryptedRecords;
 pub use memory::MemoryRecords;
 #[cfg(feature = "redis")]
 pub use redis::{RedisConfig, RedisStore};
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteRecords;
 
 use crate::clock::{Clock, SystemClock};
 pub use crate::facet::{StoreError, StoreFuture};
@@ -64,6 +69,8 @@ enum Source {
     Facets(Facets),
     #[cfg(feature = "redis")]
     Redis(RedisConfig),
+    #[cfg(feature = "sqlite")]
+    Sqlite(sqlite::SqliteFile),
 }
 
 /// The implementations of the facets.
@@ -87,11 +94,16 @@ pub(crate) struct ConnectedStore {
 const VARIABLE: &str = "APLOMB_STORE";
 
 #[cfg(feature = "redis")]
-const ACCEPTED: &str = "accepted: memory:, redis://[[user]:password@]host[:port][/database], unix:///path, \
+const REDIS_FORMS: &str = ", redis://[[user]:password@]host[:port][/database], unix:///path, \
     redis+sentinel://[[user]:password@]host[:port][,host[:port]…]/<name of the primary>[/<database>], \
     redis+cluster://[[user]:password@]host[:port][,host[:port]…]";
 #[cfg(not(feature = "redis"))]
-const ACCEPTED: &str = "accepted: memory: (and redis://… in a build with the feature `redis`)";
+const REDIS_FORMS: &str = " (and redis://… in a build with the feature `redis`)";
+
+#[cfg(feature = "sqlite")]
+const SQLITE_FORMS: &str = ", sqlite:<path of a file>";
+#[cfg(not(feature = "sqlite"))]
+const SQLITE_FORMS: &str = "";
 
 /// The URL schemes for Redis. The schemes with TLS get an error about TLS, which is not supported.
 #[cfg(feature = "redis")]
@@ -118,8 +130,8 @@ impl Store {
         }))
     }
 
-    /// Creates the store that `APLOMB_STORE` names: `memory:` or the URL of a Redis. Without the
-    /// variable, the store is in memory. An invalid value is reported when the API starts.
+    /// Creates the store that `APLOMB_STORE` names: `memory:`, `sqlite:<path>` or the URL of a
+    /// Redis. Without the variable, the store is in memory. An invalid value is reported when the API starts.
     pub fn from_env() -> Self {
         let mut errors = StartErrors::new();
         let source = errors
@@ -158,6 +170,15 @@ impl Store {
     #[cfg(feature = "redis")]
     pub fn redis(config: RedisConfig) -> Self {
         Self::from_source(Source::Redis(config))
+    }
+
+    /// Creates a store in the SQLite file of this pool. The store has its own connections to the
+    /// file, and its own tables, whose names begin with `aplomb_`. Rate limits are in the memory of
+    /// this process.
+    #[cfg(feature = "sqlite")]
+    pub fn sqlite(pool: &::sqlx::SqlitePool) -> Self {
+        let options = (*pool.connect_options()).clone();
+        Self::from_source(Source::Sqlite(sqlite::SqliteFile::new(options)))
     }
 
     /// Replaces the implementation of rate limits. Also removes the [`AdmissionStore`], because it
@@ -216,6 +237,8 @@ impl Store {
             Some(Source::Facets(_)) | None => String::from("set in code"),
             #[cfg(feature = "redis")]
             Some(Source::Redis(config)) => config.redacted_url().to_owned(),
+            #[cfg(feature = "sqlite")]
+            Some(Source::Sqlite(file)) => format!("sqlite:{}", file.path().display()),
         }
     }
 
@@ -281,8 +304,12 @@ impl Source {
             Some((scheme, _)) if REDIS_SCHEMES.contains(&scheme) => {
                 RedisConfig::from_env(VARIABLE, value).map(Self::Redis)
             }
+            #[cfg(feature = "sqlite")]
+            Some(("sqlite", _)) => sqlite::SqliteFile::from_url(value)
+                .map(Self::Sqlite)
+                .map_err(|reason| StartError::variable(VARIABLE, value, reason)),
             _ => {
-                let reason = format!("no such store; {ACCEPTED}");
+                let reason = format!("no such store; accepted: memory:{SQLITE_FORMS}{REDIS_FORMS}");
                 Err(StartError::variable(VARIABLE, &scheme_only(value), reason))
             }
         }
@@ -297,7 +324,7 @@ impl Source {
     }
 
     #[cfg_attr(
-        not(feature = "redis"),
+        not(any(feature = "redis", feature = "sqlite")),
         expect(unused_variables, reason = "a store in memory needs no namespace")
     )]
     async fn open(
@@ -307,6 +334,25 @@ impl Source {
     ) -> Result<ConnectedStore, StartErrors> {
         match self {
             Self::Memory(facets) | Self::Facets(facets) => Ok(ConnectedStore { facets, secret }),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(file) => {
+                let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+                let shared = secret.is_none().then_some(namespace);
+                let (records, shared) = file.open(Arc::clone(&clock), shared).await?;
+                tracing::info!(
+                    file = %records.file().display(),
+                    "idempotency records are in a SQLite file; rate limits are in the memory of \
+                     this process"
+                );
+                let limits = MemoryLimits::with_capacity(MemoryLimits::DEFAULT_CAPACITY, clock);
+                let facets = Facets {
+                    limits: Arc::new(limits),
+                    records: Arc::new(records),
+                    admission: None,
+                };
+                let secret = secret.or(shared);
+                Ok(ConnectedStore { facets, secret })
+            }
             #[cfg(feature = "redis")]
             Self::Redis(config) => {
                 let (store, secret) = RedisStore::connect_with(&config, namespace, secret).await?;

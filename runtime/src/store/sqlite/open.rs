@@ -1,0 +1,192 @@
+//! Opens a file at the start of a service: its tables, its secret and its connections.
+
+use core::time::Duration;
+use std::path::Path;
+use std::sync::Arc;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection};
+use tokio::time::{Instant, sleep};
+
+use super::schema::{self, NEWEST, SchemaError};
+use super::writer::Writer;
+use super::{SqliteFile, SqliteRecords, code};
+use crate::clock::Clock;
+use crate::secret::Secret;
+use crate::start::StartError;
+
+/// The time for which SQLite waits for another process that writes.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The time for which opening is repeated while the file is locked. The first process switches the
+/// file to a write-ahead log, and SQLite does not wait for that.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The number of connections for reads.
+const READERS: u32 = 4;
+
+impl SqliteRecords {
+    /// Opens the file with these options, and creates the tables if they are missing. The store
+    /// takes the time from `clock`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be opened or written, if it is not a database, or if a newer
+    /// version of Aplomb has written it.
+    pub async fn open(
+        options: SqliteConnectOptions,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let (records, _) = SqliteFile::new(options).open(clock, None).await?;
+        Ok(records)
+    }
+}
+
+impl SqliteFile {
+    /// Parses the URL of a file, such as `sqlite:payments.db`.
+    pub(crate) fn from_url(url: &str) -> Result<Self, &'static str> {
+        let path = url.strip_prefix("sqlite:").unwrap_or(url);
+        let path = path.strip_prefix("//").unwrap_or(path);
+        if path.is_empty() {
+            return Err("expected the path of a file, such as sqlite:payments.db");
+        }
+        if path.starts_with(":memory:") {
+            return Err("expected the path of a file; for a store in memory, use memory:");
+        }
+        if path.contains(['?', '#']) {
+            return Err("parameters are not supported: remove the `?`");
+        }
+        Ok(Self::new(SqliteConnectOptions::new().filename(path)))
+    }
+
+    /// Opens the file. With a namespace, also returns the secret of this API, which is created in
+    /// the file if necessary.
+    pub(crate) async fn open(
+        &self,
+        clock: Arc<dyn Clock>,
+        namespace: Option<&str>,
+    ) -> Result<(SqliteRecords, Option<Secret>), StartError> {
+        let file = self.path().to_owned();
+        let error = |reason: String| {
+            StartError::new(format!("the SQLite file {}: {reason}", file.display()))
+        };
+        check_path(&file).map_err(error)?;
+        let options = self
+            .0
+            .clone()
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT)
+            .disable_statement_logging();
+        let connected = connect(&options).await;
+        let mut connection = connected.map_err(|failure| error(describe(&failure)))?;
+        let secret = prepare(&mut connection, namespace).await;
+        let secret = secret.map_err(|failure| match failure {
+            SchemaError::Newer { found } => error(format!(
+                "a newer version of Aplomb has written it (tables of version {found}; this \
+                 version knows {NEWEST}): use that version"
+            )),
+            SchemaError::Database(failure) => error(describe(&failure)),
+        })?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .test_before_acquire(false)
+            .acquire_timeout(BUSY_TIMEOUT)
+            .connect_lazy_with(options.clone().create_if_missing(false).read_only(true));
+        let writer = Writer::start(connection, options, Arc::clone(&clock));
+        let writer = writer.map_err(|failure| {
+            error(format!("cannot start the thread of the writer: {failure}"))
+        })?;
+        let secret = secret.map(Secret::new).transpose()?;
+        let records = SqliteRecords {
+            writer,
+            readers,
+            clock,
+            file: Arc::new(file.clone()),
+        };
+        Ok((records, secret))
+    }
+}
+
+/// Refuses a path for which SQLite has only a general message.
+fn check_path(file: &Path) -> Result<(), String> {
+    if file.as_os_str().is_empty() || file == Path::new(":memory:") {
+        let error = "a database in memory cannot be shared by several connections: use a file";
+        return Err(String::from(error));
+    }
+    if file.is_dir() {
+        return Err(String::from("it is a directory: expected a file"));
+    }
+    let parent = file
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    match parent {
+        Some(parent) if !parent.is_dir() => {
+            Err(format!("there is no directory {}", parent.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Opens a connection, and repeats this while the file is locked.
+async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConnection, sqlx::Error> {
+    let end = Instant::now() + OPEN_TIMEOUT;
+    loop {
+        match options.connect().await {
+            Err(error) if is_locked(&error) && Instant::now() < end => {
+                sleep(Duration::from_millis(50)).await;
+            }
+            connected => return connected,
+        }
+    }
+}
+
+/// Creates the tables and the secret in one transaction.
+async fn prepare(
+    connection: &mut SqliteConnection,
+    namespace: Option<&str>,
+) -> Result<Option<Vec<u8>>, SchemaError> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    schema::migrate(&mut transaction).await?;
+    let secret = match namespace {
+        Some(namespace) => Some(secret(&mut transaction, namespace).await?),
+        None => None,
+    };
+    transaction.commit().await?;
+    Ok(secret)
+}
+
+/// Reads the secret that the processes of an API share, or creates it.
+async fn secret(
+    connection: &mut SqliteConnection,
+    namespace: &str,
+) -> Result<Vec<u8>, sqlx::Error> {
+    sqlx::query("INSERT OR IGNORE INTO aplomb_secret (namespace, secret) VALUES (?1, ?2)")
+        .bind(namespace)
+        .bind(Secret::random().as_bytes().to_vec())
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query_scalar("SELECT secret FROM aplomb_secret WHERE namespace = ?1")
+        .bind(namespace)
+        .fetch_one(connection)
+        .await
+}
+
+fn is_locked(error: &sqlx::Error) -> bool {
+    matches!(code(error), Some(5 | 6))
+}
+
+/// Describes an error, with a remedy where there is one.
+fn describe(error: &sqlx::Error) -> String {
+    match code(error) {
+        Some(5 | 6) => format!("another process has locked it for {OPEN_TIMEOUT:?}"),
+        Some(8) => String::from("it cannot be written: check its permissions"),
+        Some(13) => String::from("the disk is full"),
+        Some(14) => String::from("it cannot be opened: check the path and its permissions"),
+        Some(26) => String::from("it is not a SQLite database"),
+        _ => error.to_string(),
+    }
+}
