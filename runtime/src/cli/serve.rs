@@ -35,9 +35,9 @@ Environment variables (durations: 300ms, 30s, 15min, 24h):
   APLOMB_SECRET                signs cursors: at least 32 bytes, the same for all instances
                                [default: kept in a shared store, else random]
   APLOMB_PREVIOUS_SECRET       previous secret; its cursors stay valid while the secret is rotated
-  APLOMB_STORE                 store of idempotency keys and limits: memory:, or with the feature
-                               `redis`: redis://…, redis+sentinel://…, redis+cluster://…
-                               [default: memory:]
+  APLOMB_STORE                 store of idempotency keys and limits: memory:, with the feature
+                               `sqlite`: sqlite:<path>, or with the feature `redis`: redis://…,
+                               redis+sentinel://…, redis+cluster://… [default: memory:]
   APLOMB_STORE_EVICTION        `accept` allows a Redis that may evict records
   APLOMB_ENCRYPTION_KEYS       keys that encrypt stored responses: <id>:<base64 of 32 bytes>[,…]
   APLOMB_LEASE                 how long a crashed process blocks an idempotency key [default: 30s]

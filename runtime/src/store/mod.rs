@@ -70,7 +70,7 @@ enum Source {
     #[cfg(feature = "redis")]
     Redis(RedisConfig),
     #[cfg(feature = "sqlite")]
-    Sqlite(sqlite::SqliteFile),
+    Sqlite(Box<sqlite::SqliteFile>),
 }
 
 /// The implementations of the facets.
@@ -178,7 +178,7 @@ impl Store {
     #[cfg(feature = "sqlite")]
     pub fn sqlite(pool: &::sqlx::SqlitePool) -> Self {
         let options = (*pool.connect_options()).clone();
-        Self::from_source(Source::Sqlite(sqlite::SqliteFile::new(options)))
+        Self::from_source(Source::Sqlite(Box::new(sqlite::SqliteFile::new(options))))
     }
 
     /// Replaces the implementation of rate limits. Also removes the [`AdmissionStore`], because it
@@ -306,7 +306,7 @@ impl Source {
             }
             #[cfg(feature = "sqlite")]
             Some(("sqlite", _)) => sqlite::SqliteFile::from_url(value)
-                .map(Self::Sqlite)
+                .map(|file| Self::Sqlite(Box::new(file)))
                 .map_err(|reason| StartError::variable(VARIABLE, value, reason)),
             _ => {
                 let reason = format!("no such store; accepted: memory:{SQLITE_FORMS}{REDIS_FORMS}");

@@ -205,7 +205,7 @@ async fn a_file_that_cannot_be_used_is_a_start_error() {
     for (file, expected) in [
         (directory.path(), "it is a directory"),
         (&text, "it is not a SQLite database"),
-        (&missing, "there is no directory"),
+        (&missing, "does not exist"),
         (Path::new(":memory:"), "use a file"),
     ] {
         let error = start_error(file).await;

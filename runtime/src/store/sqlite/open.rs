@@ -125,7 +125,7 @@ fn check_path(file: &Path) -> Result<(), String> {
         .filter(|parent| !parent.as_os_str().is_empty());
     match parent {
         Some(parent) if !parent.is_dir() => {
-            Err(format!("there is no directory {}", parent.display()))
+            Err(format!("the directory {} does not exist", parent.display()))
         }
         _ => Ok(()),
     }

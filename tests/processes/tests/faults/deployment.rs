@@ -44,6 +44,15 @@ impl Deployment {
         Settings::new(self.directory.path(), name).with(&[("APLOMB_STORE", &self.redis.url())])
     }
 
+    /// Returns the settings of instances that share a SQLite file, with a lease of 3 s.
+    pub(crate) fn sqlite(&self) -> [(&'static str, String); 2] {
+        let file = self.directory.path().join("store.db");
+        [
+            ("APLOMB_STORE", format!("sqlite:{}", file.display())),
+            ("APLOMB_LEASE", SHORT.to_owned()),
+        ]
+    }
+
     /// Returns the number of runs of this item.
     pub(crate) fn runs(&self, item: &str) -> usize {
         let runs = fs::read_to_string(self.directory.path().join(RUNS)).unwrap_or_default();

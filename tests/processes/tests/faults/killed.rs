@@ -73,3 +73,26 @@ async fn a14_a_killed_run_is_unknown_to_its_own_instance_after_a_restart() {
     restarted.retry(&tea).await.assert_unknown();
     assert_eq!(deployment.runs("tea"), 1);
 }
+
+#[tokio::test]
+async fn a14_killed_instances_on_one_sqlite_file_run_each_order_once() {
+    let deployment = Deployment::start();
+    let settings = deployment.sqlite();
+    let settings = settings.each_ref().map(|(name, value)| (*name, &**value));
+    let start = |name| deployment.instance_with(name, &settings);
+    let (one, other) = (start("a"), start("b"));
+    let (milk, tea) = (Order::of("milk"), Order::of("tea").held());
+    let first = one.send(&milk).await;
+    first.assert_placed();
+    let run = one.send_in_background(&tea);
+    deployment.until_run("tea", 1).await;
+    one.kill();
+    assert!(run.ends_without_response().await);
+    other.send(&tea).await.assert_in_flight();
+    other.retry(&tea).await.assert_unknown();
+    other.kill();
+    let restarted = start("a");
+    restarted.send(&milk).await.assert_replay_of(&first);
+    restarted.send(&tea).await.assert_unknown();
+    assert_eq!((deployment.runs("milk"), deployment.runs("tea")), (1, 1));
+}
