@@ -83,9 +83,9 @@ use crate::start::{StartError, StartErrors};
 /// A client that does not read its response is disconnected after `APLOMB_RESPONSE_TIMEOUT`. A
 /// client that reads at least 32 KiB in this time is not disconnected.
 ///
-/// An HTTP/2 client can open 24 streams at once. Its connection holds at most 512 KiB of unread
-/// responses, or one larger response. Above this, the next request waits until the client has read
-/// some of them.
+/// An HTTP/2 client can open 24 streams at once. If its connection has 512 KiB of unread responses,
+/// the next request waits until the client has read some of them. After five seconds without any
+/// progress, the request gets 503 `OVERLOADED`.
 ///
 /// The limits of the previous two paragraphs do not apply to
 /// [trusted proxies](Api::trusted_proxies), because a proxy sends the requests of many clients over
