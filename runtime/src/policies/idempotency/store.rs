@@ -344,6 +344,10 @@ pub struct Begin {
     /// The client whose share of the store the record counts towards. A store that does not bound
     /// shares ignores this field.
     pub holder: RecordHolder,
+    /// Set if the handler writes in a database transaction that also completes the record. A crash
+    /// that loses the record then rolls back the handler's writes, so a store in a database does
+    /// not have to wait for the disk here. Other stores ignore this field.
+    pub transactional: bool,
 }
 
 impl Begin {
@@ -366,7 +370,15 @@ impl Begin {
             on_crash,
             ttl,
             holder: RecordHolder::Caller(*key.caller()),
+            transactional: false,
         }
+    }
+
+    /// Sets whether the handler's database transaction completes the record.
+    #[must_use]
+    pub const fn with_transactional(mut self, transactional: bool) -> Self {
+        self.transactional = transactional;
+        self
     }
 
     /// Sets the client whose share of the store the record counts towards.
