@@ -6,7 +6,7 @@
 /// Implements `Executor` for a transaction and its savepoints.
 macro_rules! executors {
     ($DB:ty) => {
-        executors!($DB, Tx<$DB>, |tx| &tx.0);
+        executors!($DB, Tx<$DB>, |tx| tx.slot());
         executors!($DB, Savepoint<'_, $DB>, |savepoint| savepoint.slot);
     };
     ($DB:ty, $Handle:ty, |$handle:ident| $slot:expr) => {

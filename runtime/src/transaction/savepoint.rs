@@ -1,7 +1,6 @@
 //! A part of a transaction that can be rolled back on its own.
 
 use core::fmt;
-use std::sync::Arc;
 
 use sqlx_core::transaction::TransactionManager as _;
 
@@ -35,14 +34,14 @@ use super::source::Rollback;
 /// }
 /// ```
 pub struct Savepoint<'a, DB: TransactionDatabase> {
-    pub(super) slot: &'a Arc<Slot<DB>>,
+    pub(super) slot: &'a Slot<DB>,
     /// The error of the transaction before the savepoint.
     error_before: Option<Rollback>,
     has_ended: bool,
 }
 
 impl<'a, DB: TransactionDatabase> Savepoint<'a, DB> {
-    pub(super) async fn begin(slot: &'a Arc<Slot<DB>>) -> Result<Self, sqlx::Error> {
+    pub(super) async fn begin(slot: &'a Slot<DB>) -> Result<Self, sqlx::Error> {
         let mut connection = slot.lend().await?;
         let error_before = slot.error();
         let begun = DB::TransactionManager::begin(&mut connection, None).await;

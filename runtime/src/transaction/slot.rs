@@ -3,7 +3,7 @@
 
 use core::fmt;
 use core::mem;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError, Weak};
 
@@ -22,6 +22,8 @@ use crate::policies::idempotency::{Complete, LeasePause};
 
 /// The slot for the transaction of one request.
 pub(super) struct Slot<DB: TransactionDatabase> {
+    /// The slot itself, for the task that watches the time limit.
+    this: Weak<Self>,
     work: Arc<WorkPool<DB>>,
     options: BeginOptions,
     acquire_timeout: Duration,
@@ -29,10 +31,20 @@ pub(super) struct Slot<DB: TransactionDatabase> {
     state: Mutex<State<DB>>,
     /// Set when the pipeline has taken the transaction.
     has_ended: AtomicBool,
-    /// The number of `Tx` values. It is at most 1.
-    handles: AtomicUsize,
+    /// Set while there is a `Tx`.
+    is_taken: Arc<AtomicBool>,
     /// The worst error so far.
     error: SyncMutex<Option<Rollback>>,
+}
+
+/// The right of a `Tx` to use the transaction.
+#[derive(Debug)]
+pub(super) struct Handle(Arc<AtomicBool>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
 }
 
 /// The state of a transaction.
@@ -51,33 +63,29 @@ pub(super) enum LendError {
 }
 
 impl<DB: TransactionDatabase> Slot<DB> {
-    pub(super) fn new(work: Arc<WorkPool<DB>>, request: TransactionRequest) -> Self {
+    pub(super) fn new(work: Arc<WorkPool<DB>>, request: TransactionRequest) -> Arc<Self> {
         let options = BeginOptions {
             token: request.token,
             time_limit: work.time_limit,
             writer: work.writer.clone(),
         };
-        Self {
+        Arc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
             work,
             options,
             acquire_timeout: request.acquire_timeout,
             lease: request.lease,
             state: Mutex::new(State::Unused),
             has_ended: AtomicBool::new(false),
-            handles: AtomicUsize::new(0),
+            is_taken: Arc::default(),
             error: SyncMutex::new(None),
-        }
+        })
     }
 
-    /// Counts the only handle. Returns `false` if there is one already.
-    pub(super) fn add_handle(&self) -> bool {
-        self.handles
-            .compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst)
-            .is_ok()
-    }
-
-    pub(super) fn remove_handle(&self) {
-        self.handles.fetch_sub(1, Ordering::SeqCst);
+    /// Returns the right to use the transaction; `None` if there is a `Tx` already.
+    pub(super) fn take_handle(&self) -> Option<Handle> {
+        let was_taken = self.is_taken.swap(true, Ordering::SeqCst);
+        (!was_taken).then(|| Handle(Arc::clone(&self.is_taken)))
     }
 
     /// Remembers the error of a statement. A transaction with an error is not committed.
@@ -133,7 +141,7 @@ impl<DB: TransactionDatabase> Slot<DB> {
 
     /// Returns the connection for one statement. The first call begins the transaction.
     pub(super) async fn lend(
-        self: &Arc<Self>,
+        &self,
     ) -> Result<tokio::sync::MappedMutexGuard<'_, PoolConnection<DB>>, LendError> {
         let mut state = self.state.lock().await;
         if self.has_ended.load(Ordering::SeqCst) {
@@ -149,7 +157,7 @@ impl<DB: TransactionDatabase> Slot<DB> {
         open.map_err(|_| LendError::Closed)
     }
 
-    async fn begin(self: &Arc<Self>) -> Result<OpenTransaction<DB>, LendError> {
+    async fn begin(&self) -> Result<OpenTransaction<DB>, LendError> {
         // The lease is not renewed while the transaction is open: in a transaction with a snapshot,
         // a renewal after the snapshot would make the completion of the record fail.
         if let Some(lease) = &self.lease {
@@ -169,7 +177,7 @@ impl<DB: TransactionDatabase> Slot<DB> {
             connection,
             guard,
             begun_at: Instant::now(),
-            watchdog: tokio::spawn(watch(Arc::downgrade(self), self.work.time_limit))
+            watchdog: tokio::spawn(watch(Weak::clone(&self.this), self.work.time_limit))
                 .abort_handle(),
             lease: self.lease.clone(),
             has_ended: false,
@@ -198,7 +206,7 @@ impl<DB: TransactionDatabase> Slot<DB> {
     async fn end(&self, commit: Option<Option<&Complete>>) -> TransactionEnd {
         self.has_ended.store(true, Ordering::SeqCst);
         let time_limit = self.work.time_limit;
-        if self.handles.load(Ordering::SeqCst) > 0 {
+        if self.is_taken.load(Ordering::SeqCst) {
             let cause = "the `Tx` outlives its handler, for example in a spawned task";
             self.fail(Rollback::new(RollbackKind::Misuse, cause));
         }

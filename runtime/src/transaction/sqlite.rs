@@ -17,7 +17,7 @@ use sqlx_core::transaction::TransactionManager as _;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::database::Operations;
+use super::database::{Sealed, TransactionDatabase};
 use super::source::RollbackKind;
 use super::work_pool::BeginOptions;
 use crate::clock::Timestamp;
@@ -45,7 +45,9 @@ struct Flags {
     is_rolled_back: AtomicBool,
 }
 
-impl Operations for Sqlite {
+impl Sealed for Sqlite {}
+
+impl TransactionDatabase for Sqlite {
     const DATABASE: Database = Database::Sqlite;
 
     type Guard = SqliteGuard;

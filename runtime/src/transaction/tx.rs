@@ -1,6 +1,8 @@
 //! The argument with which a handler uses its transaction.
 
+use core::any::Any;
 use core::fmt;
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 use core::time::Duration;
 use std::error::Error;
@@ -19,7 +21,7 @@ use tokio::sync::MappedMutexGuard;
 
 use super::database::TransactionDatabase;
 use super::savepoint::Savepoint;
-use super::slot::{LendError, Slot};
+use super::slot::{Handle, LendError, Slot};
 use super::source::TransactionRequest;
 use super::work_pool::WorkPool;
 use crate::clock::SystemClock;
@@ -49,7 +51,13 @@ use crate::problem::Problem;
 ///     Ok(NoContent)
 /// }
 /// ```
-pub struct Tx<DB: TransactionDatabase>(pub(super) Arc<Slot<DB>>);
+pub struct Tx<DB> {
+    /// An `Arc<Slot<DB>>`. The type has no bound on `DB`, because rustc would report a wrong
+    /// database at each use of the type.
+    slot: Arc<dyn Any + Send + Sync>,
+    _handle: Handle,
+    database: PhantomData<fn() -> DB>,
+}
 
 /// The error of a statement on a [`Tx`] whose transaction has ended.
 ///
@@ -62,6 +70,21 @@ pub struct TxClosed;
 pub struct TxConnection<'a, DB: TransactionDatabase>(MappedMutexGuard<'a, PoolConnection<DB>>);
 
 impl<DB: TransactionDatabase> Tx<DB> {
+    /// Takes the transaction of a slot; `None` if there is a `Tx` already.
+    fn take(slot: Arc<Slot<DB>>) -> Option<Self> {
+        Some(Self {
+            _handle: slot.take_handle()?,
+            slot,
+            database: PhantomData,
+        })
+    }
+
+    pub(super) fn slot(&self) -> &Slot<DB> {
+        self.slot
+            .downcast_ref()
+            .expect("`take` has stored a slot of this database")
+    }
+
     /// Creates a transaction for a unit test that calls a handler. It is rolled back when the value
     /// is dropped. Call it inside of a tokio runtime.
     ///
@@ -101,9 +124,7 @@ impl<DB: TransactionDatabase> Tx<DB> {
             lease: None,
             acquire_timeout: pool.options().get_acquire_timeout(),
         };
-        let slot = Slot::new(Arc::new(work), request);
-        slot.add_handle();
-        Self(Arc::new(slot))
+        Self::take(Slot::new(Arc::new(work), request)).expect("a new slot is free")
     }
 
     /// Returns the connection, for functions that take a `&mut PgConnection` or a
@@ -117,7 +138,7 @@ impl<DB: TransactionDatabase> Tx<DB> {
     ///
     /// Fails if the transaction cannot begin, or has ended.
     pub async fn connection(&mut self) -> Result<TxConnection<'_, DB>, sqlx::Error> {
-        let connection = self.0.lend().await?;
+        let connection = self.slot().lend().await?;
         Ok(TxConnection(connection))
     }
 
@@ -128,19 +149,13 @@ impl<DB: TransactionDatabase> Tx<DB> {
     ///
     /// Fails if the transaction cannot begin, or has ended, or if the statement fails.
     pub async fn begin_savepoint(&mut self) -> Result<Savepoint<'_, DB>, sqlx::Error> {
-        Savepoint::begin(&self.0).await
+        Savepoint::begin(self.slot()).await
     }
 }
 
-impl<DB: TransactionDatabase> Drop for Tx<DB> {
-    fn drop(&mut self) {
-        self.0.remove_handle();
-    }
-}
-
-impl<DB: TransactionDatabase> fmt::Debug for Tx<DB> {
+impl<DB> fmt::Debug for Tx<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Tx").field(&DB::DATABASE).finish()
+        f.debug_struct("Tx").finish_non_exhaustive()
     }
 }
 
@@ -154,18 +169,15 @@ impl<DB: TransactionDatabase, S: Send + Sync> FromRequestParts<S> for Tx<DB> {
                  another extractor",
             )
         })?;
-        if !slot.add_handle() {
-            return Err(Problem::internal(
-                "the request has two `Tx`: take one, and pass `&mut tx` to functions",
-            ));
-        }
-        Ok(Self(Arc::clone(slot)))
+        Self::take(Arc::clone(slot)).ok_or_else(|| {
+            Problem::internal("the request has two `Tx`: take one, and pass `&mut tx` to functions")
+        })
     }
 }
 
 /// Executes a query on the connection of the slot, and remembers its error.
 pub(crate) fn fetch_many<'e, 'q: 'e, DB, E>(
-    slot: &'e Arc<Slot<DB>>,
+    slot: &'e Slot<DB>,
     query: E,
 ) -> BoxStream<'e, Result<Either<DB::QueryResult, DB::Row>, sqlx::Error>>
 where
@@ -184,7 +196,7 @@ where
 }
 
 pub(super) fn fetch_optional<'e, 'q: 'e, DB, E>(
-    slot: &'e Arc<Slot<DB>>,
+    slot: &'e Slot<DB>,
     query: E,
 ) -> BoxFuture<'e, Result<Option<DB::Row>, sqlx::Error>>
 where
@@ -200,7 +212,7 @@ where
 }
 
 pub(super) fn prepare_with<'e, DB>(
-    slot: &'e Arc<Slot<DB>>,
+    slot: &'e Slot<DB>,
     sql: SqlStr,
     parameters: &'e [DB::TypeInfo],
 ) -> BoxFuture<'e, Result<DB::Statement, sqlx::Error>>
@@ -216,7 +228,7 @@ where
 }
 
 pub(super) fn describe<DB>(
-    slot: &Arc<Slot<DB>>,
+    slot: &Slot<DB>,
     sql: SqlStr,
 ) -> BoxFuture<'_, Result<sqlx::Describe<DB>, sqlx::Error>>
 where

@@ -151,7 +151,7 @@ impl<DB: TransactionDatabase> TransactionSource for WorkPool<DB> {
     }
 
     fn slot(self: Arc<Self>, request: TransactionRequest) -> Arc<dyn TransactionSlot> {
-        Arc::new(Slot::new(self, request))
+        Slot::new(self, request)
     }
 }
 
