@@ -67,6 +67,7 @@ pub struct Api<S> {
     body_limit: u64,
     lease: Option<Duration>,
     max_handler_duration: Option<Duration>,
+    transaction_timeout: Option<Duration>,
     max_runs: Option<u32>,
     max_runs_per_caller: Option<u32>,
     instances: Option<u32>,
@@ -90,6 +91,10 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
 
     /// The default time after which a hung handler counts as crashed.
     pub const DEFAULT_MAX_HANDLER_DURATION: Duration = Duration::from_mins(15);
+
+    /// The default of the longest duration of a handler's transaction. With a short lease, the default is
+    /// a third of the lease.
+    pub const DEFAULT_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(5);
 
     /// The default number of simultaneous runs under idempotency keys.
     pub const DEFAULT_MAX_RUNS: u32 = 1_000;
@@ -130,6 +135,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             body_limit: Self::DEFAULT_BODY_LIMIT,
             lease: None,
             max_handler_duration: None,
+            transaction_timeout: None,
             max_runs: None,
             max_runs_per_caller: None,
             instances: None,
@@ -254,6 +260,16 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     #[must_use]
     pub fn max_handler_duration(mut self, max_handler_duration: Duration) -> Self {
         self.max_handler_duration = Some(max_handler_duration);
+        self
+    }
+
+    /// Sets the longest duration of a handler's database transaction, at least 50 ms and at most a
+    /// third of the [lease](Self::lease). A longer transaction is rolled back, and the client gets
+    /// a 503 `TRANSACTION_CONFLICT`. Locks of the database are then held for at most this time. The
+    /// default is [`DEFAULT_TRANSACTION_TIMEOUT`](Self::DEFAULT_TRANSACTION_TIMEOUT).
+    #[must_use]
+    pub fn transaction_timeout(mut self, limit: Duration) -> Self {
+        self.transaction_timeout = Some(limit);
         self
     }
 

@@ -8,6 +8,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 use super::schema::{self, NEWEST, SchemaError};
@@ -61,6 +62,16 @@ impl SqliteFile {
         Ok(Self::new(SqliteConnectOptions::new().filename(path)))
     }
 
+    /// Returns the options of connections that write.
+    pub(super) fn connect_options(&self) -> SqliteConnectOptions {
+        self.options
+            .clone()
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT)
+    }
+
     /// Opens the file. With a namespace, also returns the secret of this API, which is created in
     /// the file if necessary.
     pub(crate) async fn open(
@@ -73,14 +84,7 @@ impl SqliteFile {
             StartError::new(format!("the SQLite file {}: {reason}", file.display()))
         };
         check_path(&file).map_err(error)?;
-        let options = self
-            .0
-            .clone()
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT)
-            .disable_statement_logging();
+        let options = self.connect_options().disable_statement_logging();
         let connected = connect(&options).await;
         let mut connection = connected.map_err(|failure| error(describe(&failure)))?;
         let secret = prepare(&mut connection, namespace).await;
@@ -96,7 +100,9 @@ impl SqliteFile {
             .test_before_acquire(false)
             .acquire_timeout(BUSY_TIMEOUT)
             .connect_lazy_with(options.clone().create_if_missing(false).read_only(true));
-        let writer = Writer::start(connection, options, Arc::clone(&clock));
+        let write_permit = Arc::new(Semaphore::new(1));
+        let permit = Arc::clone(&write_permit);
+        let writer = Writer::start(connection, options, Arc::clone(&clock), permit);
         let writer = writer.map_err(|failure| {
             error(format!("cannot start the thread of the writer: {failure}"))
         })?;
@@ -106,6 +112,7 @@ impl SqliteFile {
             readers,
             clock,
             file: Arc::new(file.clone()),
+            write_permit,
         };
         Ok((records, secret))
     }
