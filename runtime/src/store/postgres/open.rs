@@ -260,35 +260,15 @@ impl Server {
 }
 
 /// Needs no privileges.
-const INSPECT: &str = "\
-SELECT current_setting('server_version_num')::int AS version, current_user::text AS role, \
-    current_database()::text AS database, pg_is_in_recovery() AS is_replica, \
-    current_setting('default_transaction_read_only') = 'on' AS is_read_only, \
-    EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = 'aplomb') AS has_schema, \
-    has_database_privilege(current_database(), 'CREATE') AS may_create_schema, \
-    current_setting('synchronous_commit') AS synchronous_commit, \
-    current_setting('fsync') AS fsync, \
-    current_setting('synchronous_standby_names') = '' \
-        AND EXISTS (SELECT 1 FROM pg_stat_replication) AS has_asynchronous_replica";
+const INSPECT: &str = include_str!("inspect.sql");
 
 /// Returns the privileges on existing tables that the role does not have, such as `SELECT on
 /// aplomb.record`.
 async fn missing_privileges(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
-    sqlx::query_scalar(
-        "SELECT 'USAGE on schema aplomb' FROM pg_namespace \
-         WHERE nspname = 'aplomb' AND NOT has_schema_privilege(oid, 'USAGE') \
-         UNION ALL \
-         SELECT privilege || ' on aplomb.' || relname \
-         FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace, \
-             unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege \
-         WHERE nspname = 'aplomb' AND (relname = 'record' \
-             OR (relname = 'secret' AND privilege IN ('SELECT', 'INSERT')) \
-             OR (relname = 'migration' AND privilege = 'SELECT')) \
-             AND NOT has_table_privilege(pg_class.oid, privilege)",
-    )
-    .persistent(false)
-    .fetch_all(connection)
-    .await
+    sqlx::query_scalar(include_str!("missing_privileges.sql"))
+        .persistent(false)
+        .fetch_all(connection)
+        .await
 }
 
 /// Reads the secret that the instances of an API share, or creates it.

@@ -192,7 +192,7 @@ fn signal(signal: &str, ids: &[u32]) {
     }
     let ids: Vec<_> = ids.iter().map(u32::to_string).collect();
     let kill = format!("kill -{signal} {} 2>&1", ids.join(" "));
-    // The status tells only that one of the processes has ended.
+    // The command fails if one of the processes has ended.
     let _ = Command::new("sh").args(["-c", &kill]).output();
     // The processes act on a signal when they are scheduled next.
     thread::sleep(Duration::from_millis(2));
