@@ -6,4 +6,5 @@
     reason = "the cases are compiled for each database"
 )]
 
+mod postgres;
 mod sqlite;

@@ -16,6 +16,9 @@ pub(crate) const DATABASE: Database = Database::Sqlite;
 /// The table of records.
 pub(crate) const RECORDS: &str = "aplomb_record";
 
+/// The condition of records that are not removed.
+pub(crate) const IS_RECORD: &str = "true";
+
 /// A statement that takes much longer than the time limit of a transaction.
 pub(crate) const SLOW: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n \
     WHERE i < 1000000000) SELECT count(*) FROM n";
@@ -48,7 +51,5 @@ impl TestDatabase {
     }
 }
 
-/// Returns a token as the table stores it.
-pub(crate) fn token(byte: u8) -> Vec<u8> {
-    vec![byte; 16]
-}
+/// A token as an expression of SQL.
+pub(crate) const OTHER_TOKEN: &str = "x'07070707070707070707070707070707'";

@@ -231,6 +231,9 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         };
         let opened = opened?;
         check::transactions(self, opened.transactions.as_deref(), errors);
+        if let Some(transactions) = &opened.transactions {
+            self.pools.add(Arc::clone(transactions).pool());
+        }
         let encryption_keys = encryption_keys?;
         let transactions = opened.transactions.zip(transaction_timeout);
         Some(Settings {

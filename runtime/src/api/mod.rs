@@ -26,6 +26,7 @@ use crate::secret::Secret;
 use crate::spec::EndpointSpec;
 use crate::start::StartErrors;
 use crate::store::Store;
+use crate::store::pools::Pools;
 
 /// The endpoints of a service, with the store, the authentication and the defaults that they share.
 ///
@@ -68,6 +69,7 @@ pub struct Api<S> {
     lease: Option<Duration>,
     max_handler_duration: Option<Duration>,
     transaction_timeout: Option<Duration>,
+    pools: Pools,
     max_runs: Option<u32>,
     max_runs_per_caller: Option<u32>,
     instances: Option<u32>,
@@ -136,6 +138,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             lease: None,
             max_handler_duration: None,
             transaction_timeout: None,
+            pools: Pools::default(),
             max_runs: None,
             max_runs_per_caller: None,
             instances: None,
@@ -261,6 +264,13 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     pub fn max_handler_duration(mut self, max_handler_duration: Duration) -> Self {
         self.max_handler_duration = Some(max_handler_duration);
         self
+    }
+
+    /// Returns the pools of connections to the database. Keep the handle to read their status while
+    /// the API runs.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub fn pools(&self) -> Pools {
+        self.pools.clone()
     }
 
     /// Sets the longest duration of a handler's database transaction, at least 50 ms and at most a

@@ -25,6 +25,7 @@
 mod admission;
 mod encrypted;
 mod memory;
+pub(crate) mod pools;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "redis")]
@@ -37,6 +38,8 @@ use std::sync::Arc;
 pub use admission::{Admission, AdmissionStore};
 pub use encrypted::EncryptedRecords;
 pub use memory::MemoryRecords;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use pools::{PoolStatus, Pools};
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresRecords;
 #[cfg(feature = "redis")]
@@ -420,6 +423,7 @@ impl Source {
                     "idempotency records are in PostgreSQL; rate limits are in the memory of this \
                      process"
                 );
+                let transactions = Arc::new(records.work_pool(pools::PoolSettings::options()?));
                 let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
                 let limits = MemoryLimits::with_capacity(MemoryLimits::DEFAULT_CAPACITY, clock);
                 let facets = Facets {
@@ -431,7 +435,7 @@ impl Source {
                 Ok(ConnectedStore {
                     facets,
                     secret,
-                    transactions: None,
+                    transactions: Some(transactions),
                 })
             }
             #[cfg(feature = "redis")]

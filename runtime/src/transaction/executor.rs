@@ -67,5 +67,7 @@ use sqlx::{Database as Db, Either, Error, Execute, SqlStr};
 use super::savepoint::Savepoint;
 use super::tx::{self, Tx};
 
+#[cfg(feature = "postgres")]
+executors!(sqlx::Postgres);
 #[cfg(feature = "sqlite")]
 executors!(sqlx::Sqlite);

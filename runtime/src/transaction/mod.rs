@@ -108,6 +108,8 @@ mod database;
 mod executor;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod open;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod savepoint;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]

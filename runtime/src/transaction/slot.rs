@@ -68,6 +68,7 @@ impl<DB: TransactionDatabase> Slot<DB> {
             token: request.token,
             time_limit: work.time_limit,
             writer: work.writer.clone(),
+            is_pgbouncer: work.is_pgbouncer,
         };
         Arc::new_cyclic(|this| Self {
             this: Weak::clone(this),
@@ -86,6 +87,11 @@ impl<DB: TransactionDatabase> Slot<DB> {
     pub(super) fn take_handle(&self) -> Option<Handle> {
         let was_taken = self.is_taken.swap(true, Ordering::SeqCst);
         (!was_taken).then(|| Handle(Arc::clone(&self.is_taken)))
+    }
+
+    /// Returns `true` if prepared statements must have no name.
+    pub(super) const fn is_unnamed(&self) -> bool {
+        self.options.is_pgbouncer
     }
 
     /// Remembers the error of a statement. A transaction with an error is not committed.

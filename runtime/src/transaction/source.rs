@@ -10,6 +10,7 @@ use http::Extensions;
 use crate::policies::idempotency::{Complete, EncryptionKeys, LeasePause, Token};
 use crate::problem::{Problem, ProblemSpec, registry};
 use crate::spec::Database;
+use crate::store::pools::PoolSource;
 
 /// A database in which the transactions of handlers run.
 pub(crate) trait TransactionSource: fmt::Debug + Send + Sync + 'static {
@@ -23,6 +24,9 @@ pub(crate) trait TransactionSource: fmt::Debug + Send + Sync + 'static {
         time_limit: Duration,
         keys: Option<EncryptionKeys>,
     ) -> Arc<dyn TransactionSource>;
+
+    /// Returns the pool whose connections run the transactions.
+    fn pool(self: Arc<Self>) -> Arc<dyn PoolSource>;
 
     /// Creates the slot for the transaction of one request.
     fn slot(self: Arc<Self>, request: TransactionRequest) -> Arc<dyn TransactionSlot>;

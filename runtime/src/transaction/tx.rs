@@ -15,6 +15,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use http::request::Parts;
+use sqlx::error::BoxDynError;
 use sqlx::pool::PoolConnection;
 use sqlx::{Either, Execute, Executor, Pool, SqlStr};
 use tokio::sync::MappedMutexGuard;
@@ -24,7 +25,6 @@ use super::savepoint::Savepoint;
 use super::slot::{Handle, LendError, Slot};
 use super::source::TransactionRequest;
 use super::work_pool::WorkPool;
-use crate::clock::SystemClock;
 use crate::policies::idempotency::Token;
 use crate::problem::Problem;
 
@@ -112,13 +112,8 @@ impl<DB: TransactionDatabase> Tx<DB> {
     pub fn for_test(pool: &Pool<DB>) -> Self {
         /// A test that is stopped in a debugger must not lose its transaction.
         const TIME_LIMIT: Duration = Duration::from_hours(1);
-        let work = WorkPool {
-            pool: pool.clone(),
-            writer: None,
-            clock: Arc::new(SystemClock::new()),
-            time_limit: TIME_LIMIT,
-            keys: None,
-        };
+        let mut work = WorkPool::new(pool.clone());
+        work.time_limit = TIME_LIMIT;
         let request = TransactionRequest {
             token: Token::random(),
             lease: None,
@@ -175,6 +170,31 @@ impl<DB: TransactionDatabase, S: Send + Sync> FromRequestParts<S> for Tx<DB> {
     }
 }
 
+/// A query whose prepared statement may have no name. Behind a PgBouncer that pools transactions, a
+/// name would belong to a connection of the server that other clients use as well.
+struct Query<E> {
+    query: E,
+    is_named: bool,
+}
+
+impl<'q, DB: sqlx::Database, E: Execute<'q, DB>> Execute<'q, DB> for Query<E> {
+    fn sql(self) -> SqlStr {
+        self.query.sql()
+    }
+
+    fn statement(&self) -> Option<&DB::Statement> {
+        self.query.statement()
+    }
+
+    fn take_arguments(&mut self) -> Result<Option<DB::Arguments>, BoxDynError> {
+        self.query.take_arguments()
+    }
+
+    fn persistent(&self) -> bool {
+        self.is_named && self.query.persistent()
+    }
+}
+
 /// Executes a query on the connection of the slot, and remembers its error.
 pub(crate) fn fetch_many<'e, 'q: 'e, DB, E>(
     slot: &'e Slot<DB>,
@@ -187,6 +207,7 @@ where
 {
     try_stream! {
         let mut connection = slot.lend().await?;
+        let query = Query { query, is_named: !slot.is_unnamed() };
         let mut rows = (&mut **connection).fetch_many(query);
         while let Some(row) = rows.next().await {
             yield row.inspect_err(|error| slot.remember(error))?;
@@ -206,6 +227,10 @@ where
 {
     Box::pin(async move {
         let mut connection = slot.lend().await?;
+        let query = Query {
+            query,
+            is_named: !slot.is_unnamed(),
+        };
         let row = (&mut **connection).fetch_optional(query).await;
         row.inspect_err(|error| slot.remember(error))
     })

@@ -12,9 +12,13 @@ use tokio::time::{Instant, timeout_at};
 use super::database::TransactionDatabase;
 use super::slot::Slot;
 use super::source::{TransactionRequest, TransactionSlot, TransactionSource};
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::policies::idempotency::{Complete, EncryptionKeys, Outcome, Token};
 use crate::spec::Database;
+use crate::store::pools::{PoolMonitor, PoolSource, PoolStatus};
+
+/// The name of the pool in its status.
+const NAME: &str = "work";
 
 /// A pool for the transactions of handlers, with the settings that all transactions share.
 pub(crate) struct WorkPool<DB: TransactionDatabase> {
@@ -22,6 +26,9 @@ pub(crate) struct WorkPool<DB: TransactionDatabase> {
     /// The permit of the only writer, for a database that has one writer at a time.
     pub(crate) writer: Option<Arc<Semaphore>>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Set if the connections go through a PgBouncer that pools transactions.
+    pub(crate) is_pgbouncer: bool,
+    pub(crate) monitor: Arc<PoolMonitor>,
     /// The longest duration of a transaction.
     pub(crate) time_limit: Duration,
     /// Encrypts the responses that are stored in records.
@@ -41,6 +48,7 @@ pub struct BeginOptions {
     /// The longest duration of the transaction.
     pub(super) time_limit: Duration,
     pub(super) writer: Option<Arc<Semaphore>>,
+    pub(super) is_pgbouncer: bool,
 }
 
 /// An error that prevents a transaction from beginning.
@@ -55,6 +63,26 @@ impl<DB: TransactionDatabase> WorkPool<DB> {
     /// The default of the longest duration of a transaction.
     pub(crate) const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(5);
 
+    /// Creates a pool with the default settings.
+    pub(crate) fn new(pool: Pool<DB>) -> Self {
+        Self {
+            pool,
+            writer: None,
+            clock: Arc::new(SystemClock::new()),
+            is_pgbouncer: false,
+            monitor: Arc::new(PoolMonitor::new(NAME)),
+            time_limit: Self::DEFAULT_TIME_LIMIT,
+            keys: None,
+        }
+    }
+
+    /// Sets whether the connections go through a PgBouncer that pools transactions.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn with_pgbouncer(mut self, is_pgbouncer: bool) -> Self {
+        self.is_pgbouncer = is_pgbouncer;
+        self
+    }
+
     /// Waits for a connection, and begins a transaction on it.
     ///
     /// A pool does not notice that the server has closed an idle connection. If `BEGIN` fails on a
@@ -65,7 +93,11 @@ impl<DB: TransactionDatabase> WorkPool<DB> {
         acquire_timeout: Duration,
     ) -> Result<(PoolConnection<DB>, DB::Guard), BeginError> {
         let deadline = Instant::now() + acquire_timeout;
-        let exhausted = || BeginError::Exhausted(acquire_timeout);
+        let mut waiting = self.monitor.wait();
+        let exhausted = || {
+            self.monitor.add_exhausted();
+            BeginError::Exhausted(acquire_timeout)
+        };
         let guard = timeout_at(deadline, DB::guard(options))
             .await
             .map_err(|_| exhausted())?;
@@ -77,6 +109,7 @@ impl<DB: TransactionDatabase> WorkPool<DB> {
                 Err(_) | Ok(Err(sqlx::Error::PoolTimedOut)) => return Err(exhausted()),
                 Ok(Err(error)) => return Err(BeginError::Database(error)),
             };
+            waiting.end();
             let mut beginning = Beginning(Some(connection));
             let begun = timeout_at(deadline, beginning.begin(&guard, options)).await;
             attempts -= 1;
@@ -131,6 +164,15 @@ impl<DB: TransactionDatabase> Drop for Beginning<DB> {
     }
 }
 
+impl<DB: TransactionDatabase> PoolSource for WorkPool<DB> {
+    fn status(&self) -> PoolStatus {
+        let size = self.pool.size();
+        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
+        self.monitor
+            .status(self.pool.options().get_max_connections(), size, idle)
+    }
+}
+
 impl<DB: TransactionDatabase> TransactionSource for WorkPool<DB> {
     fn database(&self) -> Database {
         DB::DATABASE
@@ -145,9 +187,15 @@ impl<DB: TransactionDatabase> TransactionSource for WorkPool<DB> {
             pool: self.pool.clone(),
             writer: self.writer.clone(),
             clock: Arc::clone(&self.clock),
+            is_pgbouncer: self.is_pgbouncer,
+            monitor: Arc::clone(&self.monitor),
             time_limit,
             keys,
         })
+    }
+
+    fn pool(self: Arc<Self>) -> Arc<dyn PoolSource> {
+        self
     }
 
     fn slot(self: Arc<Self>, request: TransactionRequest) -> Arc<dyn TransactionSlot> {

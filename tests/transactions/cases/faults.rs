@@ -54,9 +54,9 @@ async fn t05_a_run_that_lost_its_record_rolls_back() {
     let service = Service::start(routes![held]).await;
     let first = tokio::spawn(service.post("/held", "k").send());
     service.app.entered.notified().await;
-    let other = format!("UPDATE {} SET token = $1", super::super::RECORDS);
+    let (records, token) = (super::super::RECORDS, super::super::OTHER_TOKEN);
+    let other = format!("UPDATE {records} SET token = {token}");
     sqlx::query(AssertSqlSafe(other))
-        .bind(super::super::token(7))
         .execute(&service.database.pool)
         .await
         .expect("another token");

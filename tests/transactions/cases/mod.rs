@@ -106,7 +106,11 @@ impl Service {
 
     /// Returns the number of records.
     async fn records(&self) -> i64 {
-        let count = format!("SELECT count(*) FROM {}", super::RECORDS);
+        let count = format!(
+            "SELECT count(*) FROM {} WHERE {}",
+            super::RECORDS,
+            super::IS_RECORD
+        );
         sqlx::query_scalar(AssertSqlSafe(count))
             .fetch_one(&self.database.pool)
             .await

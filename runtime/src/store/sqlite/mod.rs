@@ -99,13 +99,11 @@ impl SqliteFile {
     /// one writer at a time.
     pub(crate) fn work_pool(&self, records: &SqliteRecords) -> WorkPool<sqlx::Sqlite> {
         let pool = self.pool.clone().min_connections(0).max_connections(1);
-        WorkPool {
-            pool: pool.connect_lazy_with(self.connect_options()),
-            writer: Some(Arc::clone(&records.write_permit)),
-            clock: Arc::clone(&records.clock),
-            time_limit: WorkPool::<sqlx::Sqlite>::DEFAULT_TIME_LIMIT,
-            keys: None,
-        }
+        let pool = pool.test_before_acquire(false);
+        let mut work = WorkPool::new(pool.connect_lazy_with(self.connect_options()));
+        work.writer = Some(Arc::clone(&records.write_permit));
+        work.clock = Arc::clone(&records.clock);
+        work
     }
 }
 
