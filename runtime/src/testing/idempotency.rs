@@ -92,6 +92,7 @@ fn begin() -> Begin {
         on_crash: OnCrash::Unknown,
         ttl: TTL,
         holder: RecordHolder::Caller([1; 16]),
+        transactional: false,
     }
 }
 

@@ -148,6 +148,7 @@ mod tests {
             on_crash: OnCrash::Unknown,
             ttl: Duration::from_hours(24),
             holder: RecordHolder::Caller([number; 16]),
+            transactional: false,
         }
     }
 
