@@ -24,6 +24,8 @@
 mod admission;
 mod encrypted;
 mod memory;
+#[cfg(feature = "sqlite")]
+mod migration;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "sqlite")]
@@ -39,6 +41,8 @@ pub use redis::{RedisConfig, RedisStore};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteRecords;
 
+#[cfg(feature = "sqlite")]
+use self::migration::OnMissing;
 use crate::clock::{Clock, SystemClock};
 pub use crate::facet::{StoreError, StoreFuture};
 use crate::policies::idempotency::IdempotencyStore;
@@ -242,12 +246,52 @@ impl Store {
         }
     }
 
+    /// Applies the missing migrations, and returns their names; `None` if the store has no tables.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a setting is invalid, or the store cannot be migrated.
+    #[cfg(feature = "cli")]
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        expect(clippy::unused_async, reason = "only a SQL database has migrations")
+    )]
+    pub(crate) async fn migrate(&self) -> Result<Option<Vec<String>>, StartErrors> {
+        self.errors.clone().into_result()?;
+        #[cfg(feature = "sqlite")]
+        if let Some(Source::Sqlite(file)) = &self.source {
+            return Ok(Some(migration::names(&file.migrate().await?)));
+        }
+        Ok(None)
+    }
+
+    /// Returns a script of the missing migrations, and changes nothing; `None` if the store has no
+    /// tables.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a setting is invalid, or the store cannot be read.
+    #[cfg(feature = "cli")]
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        expect(clippy::unused_async, reason = "only a SQL database has migrations")
+    )]
+    pub(crate) async fn migration_script(&self) -> Result<Option<String>, StartErrors> {
+        self.errors.clone().into_result()?;
+        #[cfg(feature = "sqlite")]
+        if let Some(Source::Sqlite(file)) = &self.source {
+            return Ok(Some(file.migration_script().await?));
+        }
+        Ok(None)
+    }
+
     /// Returns `true` if `APLOMB_STORE` is set, but this store was set in code and ignores it.
     pub(crate) fn is_set_in_code(&self) -> bool {
         !self.is_from_env && std::env::var_os(VARIABLE).is_some_and(|value| !value.is_empty())
     }
 
-    /// Connects the store for the API with this namespace.
+    /// Connects the store for the API with this namespace. Applies missing migrations if `migrate`
+    /// is `true`; otherwise they are errors.
     ///
     /// # Errors
     ///
@@ -256,10 +300,11 @@ impl Store {
         &self,
         namespace: &str,
         secret: Option<Secret>,
+        migrate: bool,
     ) -> Result<ConnectedStore, StartErrors> {
         let mut errors = self.errors.clone();
         let opened = match self.source.clone() {
-            Some(source) => errors.collect(source.open(namespace, secret).await),
+            Some(source) => errors.collect(source.open(namespace, secret, migrate).await),
             None => None,
         };
         errors.into_result()?;
@@ -324,13 +369,14 @@ impl Source {
     }
 
     #[cfg_attr(
-        not(any(feature = "redis", feature = "sqlite")),
-        expect(unused_variables, reason = "a store in memory needs no namespace")
+        not(feature = "sqlite"),
+        expect(unused_variables, reason = "only a SQL database needs all of them")
     )]
     async fn open(
         self,
         namespace: &str,
         secret: Option<Secret>,
+        migrate: bool,
     ) -> Result<ConnectedStore, StartErrors> {
         match self {
             Self::Memory(facets) | Self::Facets(facets) => Ok(ConnectedStore { facets, secret }),
@@ -338,7 +384,9 @@ impl Source {
             Self::Sqlite(file) => {
                 let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
                 let shared = secret.is_none().then_some(namespace);
-                let (records, shared) = file.open(Arc::clone(&clock), shared).await?;
+                let on_missing = OnMissing::from_setting(migrate);
+                let opened = file.open(Arc::clone(&clock), shared, on_missing).await;
+                let (records, shared) = opened?;
                 tracing::info!(
                     file = %records.file().display(),
                     "idempotency records are in a SQLite file; rate limits are in the memory of \

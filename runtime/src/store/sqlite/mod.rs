@@ -44,6 +44,8 @@ use std::sync::Arc;
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteConnectOptions;
 
+#[cfg(test)]
+pub(super) use self::schema::SCHEMA;
 use self::writer::Writer;
 use crate::clock::{Clock, Timestamp};
 use crate::facet::{StoreError, StoreFuture};

@@ -3,52 +3,62 @@
 //! All names begin with `aplomb_`, so that they never meet the tables of the application or the
 //! migrations of sqlx.
 
+use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
 
-/// The migrations, in their order. A migration that was released never changes.
-const MIGRATIONS: [&str; 1] = [include_str!("0001_records.sql")];
+use crate::store::migration::{AppliedMigration, Migration, MigrationError, Schema};
 
-/// The error of a migration.
-#[derive(Debug)]
-pub(super) enum SchemaError {
-    Database(sqlx::Error),
-    /// A newer version of Aplomb has written the file.
-    Newer {
-        found: i64,
-    },
-}
+pub(in crate::store) static SCHEMA: Schema = Schema {
+    table: "aplomb_migration",
+    create_table: "\
+CREATE TABLE IF NOT EXISTS aplomb_migration (
+    version INTEGER NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    checksum TEXT NOT NULL,
+    applied_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+) STRICT;",
+    begin: "BEGIN IMMEDIATE;",
+    migrations: &[Migration {
+        version: 1,
+        name: "records",
+        sql: include_str!("0001_records.sql"),
+    }],
+};
 
-impl From<sqlx::Error> for SchemaError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Database(error)
-    }
-}
-
-/// The newest version of the tables that this build knows.
-pub(super) const NEWEST: i64 = MIGRATIONS.len().cast_signed() as i64;
-
-/// Creates the tables, or applies the migrations that are missing. The caller holds the write lock,
-/// so several processes can start at the same time.
-pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), SchemaError> {
-    sqlx::query(
-        "CREATE TABLE IF NOT EXISTS aplomb_migration (version INTEGER NOT NULL PRIMARY KEY) STRICT",
-    )
-    .execute(&mut *connection)
-    .await?;
-    let found: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM aplomb_migration")
+/// Reads the list of applied migrations. It is empty if its table does not exist.
+pub(super) async fn applied(
+    connection: &mut SqliteConnection,
+) -> Result<Vec<AppliedMigration>, sqlx::Error> {
+    let table =
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'aplomb_migration'";
+    let tables: i64 = sqlx::query_scalar(table)
         .fetch_one(&mut *connection)
         .await?;
-    if found > NEWEST {
-        return Err(SchemaError::Newer { found });
+    if tables == 0 {
+        return Ok(Vec::new());
     }
-    for (version, migration) in (1_i64..).zip(MIGRATIONS) {
-        if version > found {
-            sqlx::raw_sql(migration).execute(&mut *connection).await?;
-            sqlx::query("INSERT INTO aplomb_migration (version) VALUES (?1)")
-                .bind(version)
-                .execute(&mut *connection)
-                .await?;
-        }
+    let rows: Vec<(i64, String)> = sqlx::query_as("SELECT version, checksum FROM aplomb_migration")
+        .fetch_all(connection)
+        .await?;
+    let applied = |(version, checksum)| AppliedMigration { version, checksum };
+    Ok(rows.into_iter().map(applied).collect())
+}
+
+/// Applies the missing migrations, and returns them. The caller holds the write lock.
+pub(super) async fn migrate(
+    connection: &mut SqliteConnection,
+) -> Result<Vec<&'static Migration>, MigrationError> {
+    let missing = SCHEMA.missing(&applied(connection).await?)?;
+    if missing.is_empty() {
+        return Ok(missing);
     }
-    Ok(())
+    sqlx::raw_sql(SCHEMA.create_table)
+        .execute(&mut *connection)
+        .await?;
+    for migration in &missing {
+        sqlx::raw_sql(AssertSqlSafe(SCHEMA.statements(migration)))
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(missing)
 }
