@@ -56,7 +56,7 @@ impl Secret {
         Ok(Some(Self(bytes)))
     }
 
-    #[cfg(any(feature = "redis", feature = "sqlite"))]
+    #[cfg(any(feature = "postgres", feature = "redis", feature = "sqlite"))]
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }

@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | [`Store::memory`] | in this process, lost when it ends | tests, and single processes that may lose state |
 //! | `Store::sqlite` (feature `sqlite`) | in one file; rate limits in this process | production on one machine |
+//! | `Store::postgres` (feature `postgres`) | records shared by all instances; rate limits in each instance | production on many machines that have a PostgreSQL |
 //! | `Store::redis` (feature `redis`) | shared by all instances | production on many machines |
 //!
 //! An implementation with several facets can combine them in one operation ([`AdmissionStore`]).
@@ -24,8 +25,10 @@
 mod admission;
 mod encrypted;
 mod memory;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod migration;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "sqlite")]
@@ -36,12 +39,14 @@ use std::sync::Arc;
 pub use admission::{Admission, AdmissionStore};
 pub use encrypted::EncryptedRecords;
 pub use memory::MemoryRecords;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresRecords;
 #[cfg(feature = "redis")]
 pub use redis::{RedisConfig, RedisStore};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteRecords;
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 use self::migration::OnMissing;
 use crate::clock::{Clock, SystemClock};
 pub use crate::facet::{StoreError, StoreFuture};
@@ -75,6 +80,8 @@ enum Source {
     Redis(RedisConfig),
     #[cfg(feature = "sqlite")]
     Sqlite(Box<sqlite::SqliteFile>),
+    #[cfg(feature = "postgres")]
+    Postgres(Box<postgres::PostgresConfig>),
 }
 
 /// The implementations of the facets.
@@ -109,6 +116,11 @@ const SQLITE_FORMS: &str = ", sqlite:<path of a file>";
 #[cfg(not(feature = "sqlite"))]
 const SQLITE_FORMS: &str = "";
 
+#[cfg(feature = "postgres")]
+const POSTGRES_FORMS: [&str; 2] = [", ", postgres::FORM];
+#[cfg(not(feature = "postgres"))]
+const POSTGRES_FORMS: [&str; 2] = ["", ""];
+
 /// The URL schemes for Redis. The schemes with TLS get an error about TLS, which is not supported.
 #[cfg(feature = "redis")]
 const REDIS_SCHEMES: [&str; 10] = [
@@ -134,8 +146,8 @@ impl Store {
         }))
     }
 
-    /// Creates the store that `APLOMB_STORE` names: `memory:`, `sqlite:<path>` or the URL of a
-    /// Redis. Without the variable, the store is in memory. An invalid value is reported when the API starts.
+    /// Creates the store that `APLOMB_STORE` names: `memory:`, `sqlite:<path>`, or the URL of a
+    /// PostgreSQL or a Redis. Without the variable, the store is in memory. An invalid value is reported when the API starts.
     pub fn from_env() -> Self {
         let mut errors = StartErrors::new();
         let source = errors
@@ -183,6 +195,28 @@ impl Store {
     pub fn sqlite(pool: &::sqlx::SqlitePool) -> Self {
         let options = (*pool.connect_options()).clone();
         Self::from_source(Source::Sqlite(Box::new(sqlite::SqliteFile::new(options))))
+    }
+
+    /// Creates a store in the PostgreSQL database of this pool. The store has its own connections
+    /// to the database, and its own schema `aplomb`. Rate limits are in the memory of this process.
+    #[cfg(feature = "postgres")]
+    pub fn postgres(pool: &::sqlx::PgPool) -> Self {
+        Self::from_source(Source::Postgres(Box::new(
+            postgres::PostgresConfig::of_pool(pool),
+        )))
+    }
+
+    /// Declares that the connections of a store in PostgreSQL go through a PgBouncer that pools
+    /// transactions. In a URL, the parameter `pgbouncer=true` does the same. Other stores ignore
+    /// this.
+    #[cfg(feature = "postgres")]
+    #[must_use]
+    pub fn with_pgbouncer(mut self) -> Self {
+        self.source = self.source.map(|source| match source {
+            Source::Postgres(config) => Source::Postgres(Box::new(config.with_pgbouncer())),
+            other => other,
+        });
+        self
     }
 
     /// Replaces the implementation of rate limits. Also removes the [`AdmissionStore`], because it
@@ -243,6 +277,8 @@ impl Store {
             Some(Source::Redis(config)) => config.redacted_url().to_owned(),
             #[cfg(feature = "sqlite")]
             Some(Source::Sqlite(file)) => format!("sqlite:{}", file.path().display()),
+            #[cfg(feature = "postgres")]
+            Some(Source::Postgres(config)) => config.redacted_url(),
         }
     }
 
@@ -253,7 +289,7 @@ impl Store {
     /// Fails if a setting is invalid, or the store cannot be migrated.
     #[cfg(feature = "cli")]
     #[cfg_attr(
-        not(feature = "sqlite"),
+        not(any(feature = "postgres", feature = "sqlite")),
         expect(clippy::unused_async, reason = "only a SQL database has migrations")
     )]
     pub(crate) async fn migrate(&self) -> Result<Option<Vec<String>>, StartErrors> {
@@ -273,7 +309,7 @@ impl Store {
     /// Fails if a setting is invalid, or the store cannot be read.
     #[cfg(feature = "cli")]
     #[cfg_attr(
-        not(feature = "sqlite"),
+        not(any(feature = "postgres", feature = "sqlite")),
         expect(clippy::unused_async, reason = "only a SQL database has migrations")
     )]
     pub(crate) async fn migration_script(&self) -> Result<Option<String>, StartErrors> {
@@ -353,8 +389,15 @@ impl Source {
             Some(("sqlite", _)) => sqlite::SqliteFile::from_url(value)
                 .map(|file| Self::Sqlite(Box::new(file)))
                 .map_err(|reason| StartError::variable(VARIABLE, value, reason)),
+            #[cfg(feature = "postgres")]
+            Some(("postgres" | "postgresql", _)) => postgres::PostgresConfig::from_url(value)
+                .map(|config| Self::Postgres(Box::new(config)))
+                .map_err(|reason| StartError::variable(VARIABLE, &scheme_only(value), reason)),
             _ => {
-                let reason = format!("no such store; accepted: memory:{SQLITE_FORMS}{REDIS_FORMS}");
+                let postgres_forms = POSTGRES_FORMS.concat();
+                let reason = format!(
+                    "no such store; accepted: memory:{SQLITE_FORMS}{postgres_forms}{REDIS_FORMS}"
+                );
                 Err(StartError::variable(VARIABLE, &scheme_only(value), reason))
             }
         }
@@ -369,7 +412,7 @@ impl Source {
     }
 
     #[cfg_attr(
-        not(feature = "sqlite"),
+        not(any(feature = "postgres", feature = "sqlite")),
         expect(unused_variables, reason = "only a SQL database needs all of them")
     )]
     async fn open(
@@ -392,6 +435,25 @@ impl Source {
                     "idempotency records are in a SQLite file; rate limits are in the memory of \
                      this process"
                 );
+                let limits = MemoryLimits::with_capacity(MemoryLimits::DEFAULT_CAPACITY, clock);
+                let facets = Facets {
+                    limits: Arc::new(limits),
+                    records: Arc::new(records),
+                    admission: None,
+                };
+                let secret = secret.or(shared);
+                Ok(ConnectedStore { facets, secret })
+            }
+            #[cfg(feature = "postgres")]
+            Self::Postgres(config) => {
+                let shared = secret.is_none().then_some(namespace);
+                let (records, shared) = config.open(shared).await?;
+                tracing::info!(
+                    database = %records.url(),
+                    "idempotency records are in PostgreSQL; rate limits are in the memory of this \
+                     process"
+                );
+                let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
                 let limits = MemoryLimits::with_capacity(MemoryLimits::DEFAULT_CAPACITY, clock);
                 let facets = Facets {
                     limits: Arc::new(limits),

@@ -1,4 +1,6 @@
 use std::fs;
+#[cfg(feature = "postgres")]
+use std::path::Path;
 use std::path::PathBuf;
 
 /// A temporary directory for the files of one process. It is removed when it is dropped.
@@ -10,6 +12,11 @@ impl Directory {
         let path = std::env::temp_dir().join(format!("aplomb-test-{:016x}", rand::random::<u64>()));
         fs::create_dir(&path).expect("a temporary directory can be created");
         Self(path)
+    }
+
+    #[cfg(feature = "postgres")]
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 
     pub(super) fn file(&self, name: &str) -> PathBuf {

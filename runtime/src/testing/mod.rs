@@ -112,6 +112,16 @@
 //! - `Proxy`: a TCP proxy in front of a server, which delays or loses data and closes connections.
 //!
 //! They need `redis-server` 7 or newer on the `PATH`.
+//!
+//! # PostgreSQL
+//!
+//! The feature `postgres` adds:
+//!
+//! - `PostgresServer`: a PostgreSQL server that a test can pause, kill and restart.
+//! - `PostgresClock`: the clock of a store in a database, which a test advances.
+//! - `PgBouncer`: a connection pooler in front of a server.
+//!
+//! They need PostgreSQL 14 or newer, on the `PATH` or where Debian installs it.
 
 pub mod admission;
 mod client;
@@ -122,6 +132,10 @@ pub mod idempotency;
 pub mod limits;
 mod log;
 pub mod model;
+#[cfg(any(feature = "redis", feature = "postgres"))]
+mod port;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod process;
 #[cfg(feature = "redis")]
 mod proxy;
@@ -139,6 +153,8 @@ pub use client::{Client, ClientRequest, ClientResponse, RawConnection};
 pub use clock::TestClock;
 pub use faults::{Fault, FaultyLimits, FaultyRecords, StoreOperation};
 pub use log::{LogLine, TestLog};
+#[cfg(feature = "postgres")]
+pub use postgres::{PgBouncer, PostgresClock, PostgresServer};
 pub use process::{Process, Program};
 #[cfg(feature = "redis")]
 pub use proxy::Proxy;

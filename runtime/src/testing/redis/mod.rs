@@ -3,7 +3,6 @@
 mod cluster;
 mod directory;
 mod group;
-mod port;
 mod process;
 mod reply;
 mod sentinels;
@@ -16,11 +15,11 @@ use futures_util::future::{BoxFuture, ready};
 
 pub use self::cluster::{Migration, RedisCluster};
 use self::directory::ServerDirectory;
-use self::port::Port;
 use self::process::{FailedStart, Process, Role};
 pub use self::reply::Reply;
 pub use self::sentinels::RedisSentinels;
 use super::Elapse;
+use super::port::Port;
 
 /// A `redis-server` process on a free port of the loopback interface, which a test can pause, kill
 /// and restart.

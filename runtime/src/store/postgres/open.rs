@@ -1,0 +1,361 @@
+//! Opens a database at the start of a service: its checks, its tables, its secret and its
+//! connections.
+
+use std::sync::Arc;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
+use sqlx::{Connection, Row as _};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::config::PostgresConfig;
+use super::connect::{CONNECT_PAUSE, Connections, TIMEOUT, TOO_MANY_CONNECTIONS, code, describe};
+use super::removal::Removal;
+use super::schema::{self, NEWEST, SchemaError};
+use super::{PostgresRecords, Shared};
+use crate::secret::Secret;
+use crate::start::StartError;
+
+/// The maximum number of connections for the requests of an instance.
+const CONNECTIONS: usize = 10;
+
+/// The oldest supported version of the server.
+const MIN_VERSION: i32 = 14;
+
+impl PostgresRecords {
+    /// Opens the database with these options, and creates the tables if they are missing.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the database cannot be reached or written, if the role has too few privileges, or
+    /// if a newer version of Aplomb has migrated the database.
+    pub async fn open(options: PgConnectOptions) -> Result<Self, StartError> {
+        let (records, _) = PostgresConfig::new(options).open(None).await?;
+        Ok(records)
+    }
+}
+
+impl PostgresConfig {
+    /// Opens the database. With a namespace, also returns the secret of this API, which is created
+    /// in the database if necessary.
+    pub(in crate::store) async fn open(
+        self,
+        namespace: Option<&str>,
+    ) -> Result<(PostgresRecords, Option<Secret>), StartError> {
+        let url = self.redacted_url();
+        let error = |reason: String| StartError::new(format!("{url}: {reason}"));
+        let deadline = Instant::now() + TIMEOUT;
+        let mut connection = self.connect(deadline).await.map_err(error)?;
+        let prepared = timeout_at(deadline, prepare(&mut connection, namespace)).await;
+        let no_reply = |_| error(format!("the database did not reply within {TIMEOUT:?}"));
+        let prepared = prepared.map_err(no_reply)?.map_err(error)?;
+        for warning in prepared.warnings {
+            tracing::warn!(database = %url, "{warning}");
+        }
+        let secret = prepared.secret.map(Secret::new).transpose()?;
+        let connections = Arc::new(Connections::new(self.endpoint, CONNECTIONS));
+        connections.add(connection);
+        let shared = Shared {
+            url,
+            resent: super::resent::ResentBegins::default(),
+            work_pool: self.work_pool,
+            _removal: Removal::start(Arc::clone(&connections)),
+        };
+        let records = PostgresRecords {
+            connections,
+            shared: Arc::new(shared),
+        };
+        Ok((records, secret))
+    }
+
+    /// Opens the first connection. A server that is starting is awaited.
+    async fn connect(&self, deadline: Instant) -> Result<PgConnection, String> {
+        loop {
+            let Ok(connected) = timeout_at(deadline, self.endpoint.connect()).await else {
+                return Err(format!(
+                    "no connection within {TIMEOUT:?}: check host and port"
+                ));
+            };
+            match connected {
+                Ok(connection) => return Ok(connection),
+                Err(error)
+                    if code(&error).as_deref() == Some(STARTING) && Instant::now() < deadline =>
+                {
+                    sleep(CONNECT_PAUSE).await;
+                }
+                Err(error) => return Err(describe_refusal(&error)),
+            }
+        }
+    }
+}
+
+/// The result of the preparation of a database.
+struct Prepared {
+    secret: Option<Vec<u8>>,
+    warnings: Vec<String>,
+}
+
+/// Checks the server, creates the tables and the secret in one transaction, and checks the
+/// privileges of the role.
+async fn prepare(
+    connection: &mut PgConnection,
+    namespace: Option<&str>,
+) -> Result<Prepared, String> {
+    let describe = |error: sqlx::Error| describe_refusal(&error);
+    let mut transaction = connection.begin().await.map_err(describe)?;
+    let server = Server::inspect(&mut transaction).await.map_err(describe)?;
+    server.check()?;
+    match schema::migrate(&mut transaction).await {
+        Ok(()) => {}
+        Err(SchemaError::Newer { found }) => {
+            return Err(format!(
+                "a newer version of Aplomb has migrated the database (tables of version {found}; \
+                 this version knows {NEWEST}): use that version"
+            ));
+        }
+        Err(SchemaError::Database(error)) => return Err(server.describe_migration_error(&error)),
+    }
+    let missing = missing_privileges(&mut transaction)
+        .await
+        .map_err(describe)?;
+    if !missing.is_empty() {
+        return Err(server.describe_missing(&missing));
+    }
+    let secret = match namespace {
+        Some(namespace) => Some(
+            secret(&mut transaction, namespace)
+                .await
+                .map_err(describe)?,
+        ),
+        None => None,
+    };
+    transaction.commit().await.map_err(describe)?;
+    let warnings = server.warnings();
+    Ok(Prepared { secret, warnings })
+}
+
+/// The facts about a server that decide if a store can use it.
+#[derive(Debug, Clone, Default)]
+struct Server {
+    version: i32,
+    role: String,
+    database: String,
+    is_replica: bool,
+    is_read_only: bool,
+    has_schema: bool,
+    may_create_schema: bool,
+    synchronous_commit: String,
+    fsync: String,
+    has_asynchronous_replica: bool,
+}
+
+impl Server {
+    async fn inspect(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
+        let row = sqlx::query(INSPECT)
+            .persistent(false)
+            .fetch_one(connection)
+            .await?;
+        Self::read(&row)
+    }
+
+    fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            version: row.try_get("version")?,
+            role: row.try_get("role")?,
+            database: row.try_get("database")?,
+            is_replica: row.try_get("is_replica")?,
+            is_read_only: row.try_get("is_read_only")?,
+            has_schema: row.try_get("has_schema")?,
+            may_create_schema: row.try_get("may_create_schema")?,
+            synchronous_commit: row.try_get("synchronous_commit")?,
+            fsync: row.try_get("fsync")?,
+            has_asynchronous_replica: row.try_get("has_asynchronous_replica")?,
+        })
+    }
+
+    /// Refuses a server that cannot store records.
+    fn check(&self) -> Result<(), String> {
+        let major = self.version / 10_000;
+        if major < MIN_VERSION {
+            return Err(format!(
+                "PostgreSQL {major} is too old; {MIN_VERSION} or newer is needed"
+            ));
+        }
+        if self.is_replica {
+            return Err(String::from(
+                "the server is a read replica: use the address of the primary",
+            ));
+        }
+        if self.is_read_only {
+            return Err(String::from(
+                "transactions are read-only (default_transaction_read_only = on): set it to off \
+                 for this role and this database",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Returns the risks that are logged at start.
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.synchronous_commit == "off" {
+            warnings.push(String::from(
+                "synchronous_commit is off: a crash of the database loses the last idempotency \
+                 records, and their requests can have a second effect",
+            ));
+        }
+        if self.fsync == "off" {
+            warnings.push(String::from(
+                "fsync is off: a crash of the machine of the database can lose idempotency records",
+            ));
+        }
+        if self.has_asynchronous_replica {
+            warnings.push(String::from(
+                "replication is asynchronous (synchronous_standby_names is empty): a failover \
+                 loses the last idempotency records, and their requests can have a second effect",
+            ));
+        }
+        warnings
+    }
+
+    fn describe_migration_error(&self, error: &sqlx::Error) -> String {
+        let Self { role, database, .. } = self;
+        if code(error).as_deref() != Some(INSUFFICIENT_PRIVILEGE) {
+            return describe_refusal(error);
+        }
+        if !self.has_schema && !self.may_create_schema {
+            return format!(
+                "the role {role:?} cannot create the schema aplomb: execute GRANT CREATE ON \
+                 DATABASE \"{database}\" TO \"{role}\", or start once with a role that has this \
+                 privilege"
+            );
+        }
+        format!(
+            "the role {role:?} cannot create the tables of this version ({}): start once with the \
+             owner of the schema aplomb",
+            describe(error)
+        )
+    }
+
+    fn describe_missing(&self, missing: &[String]) -> String {
+        let (role, missing) = (&self.role, missing.join(", "));
+        format!(
+            "the role {role:?} has too few privileges: missing {missing}; execute GRANT USAGE ON \
+             SCHEMA aplomb TO \"{role}\"; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN \
+             SCHEMA aplomb TO \"{role}\""
+        )
+    }
+}
+
+/// Needs no privileges.
+const INSPECT: &str = "\
+SELECT current_setting('server_version_num')::int AS version, current_user::text AS role, \
+    current_database()::text AS database, pg_is_in_recovery() AS is_replica, \
+    current_setting('default_transaction_read_only') = 'on' AS is_read_only, \
+    EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = 'aplomb') AS has_schema, \
+    has_database_privilege(current_database(), 'CREATE') AS may_create_schema, \
+    current_setting('synchronous_commit') AS synchronous_commit, \
+    current_setting('fsync') AS fsync, \
+    current_setting('synchronous_standby_names') = '' \
+        AND EXISTS (SELECT 1 FROM pg_stat_replication) AS has_asynchronous_replica";
+
+/// Returns the privileges that the role does not have, such as `SELECT on aplomb.record`.
+async fn missing_privileges(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT 'USAGE on schema aplomb' WHERE NOT has_schema_privilege('aplomb', 'USAGE') \
+         UNION ALL \
+         SELECT privilege || ' on aplomb.' || relname \
+         FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace, \
+             unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege \
+         WHERE nspname = 'aplomb' AND (relname = 'record' \
+             OR (relname = 'secret' AND privilege IN ('SELECT', 'INSERT')) \
+             OR (relname = 'migration' AND privilege = 'SELECT')) \
+             AND NOT has_table_privilege(pg_class.oid, privilege)",
+    )
+    .persistent(false)
+    .fetch_all(connection)
+    .await
+}
+
+/// Reads the secret that the instances of an API share, or creates it.
+async fn secret(connection: &mut PgConnection, namespace: &str) -> Result<Vec<u8>, sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO aplomb.secret (namespace, secret) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+    )
+    .persistent(false)
+    .bind(namespace)
+    .bind(Secret::random().as_bytes().to_vec())
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query_scalar("SELECT secret FROM aplomb.secret WHERE namespace = $1")
+        .persistent(false)
+        .bind(namespace)
+        .fetch_one(connection)
+        .await
+}
+
+/// Describes an error of the start, with a remedy where there is one.
+fn describe_refusal(error: &sqlx::Error) -> String {
+    let described = describe(error);
+    match (error, code(error).as_deref()) {
+        (sqlx::Error::Tls(_), _) if described.contains("built without") => String::from(
+            "sslmode demands TLS, and this program was built without it: add sqlx 0.9 with the \
+             feature tls-rustls-ring-native-roots to its dependencies",
+        ),
+        (sqlx::Error::Protocol(_), _) => {
+            format!(
+                "the server does not speak the protocol of PostgreSQL ({described}): check host and port"
+            )
+        }
+        (sqlx::Error::Io(_), _) => format!("cannot connect: {described}"),
+        (_, Some("28P01" | "28000")) => {
+            format!("the server rejects the user or the password: {described}")
+        }
+        (_, Some("3D000")) => format!("{described}: create it, or correct the URL"),
+        (_, Some(TOO_MANY_CONNECTIONS)) => format!(
+            "the server has no free connection: {described}; increase max_connections, or use \
+             fewer connections"
+        ),
+        _ => described,
+    }
+}
+
+/// The codes of errors (SQLSTATE).
+const STARTING: &str = "57P03";
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server() -> Server {
+        Server {
+            version: 150_018,
+            synchronous_commit: String::from("on"),
+            fsync: String::from("on"),
+            ..Server::default()
+        }
+    }
+
+    #[test]
+    fn a_server_that_cannot_store_records_is_refused() {
+        assert_eq!(server().check(), Ok(()));
+        let old = Server {
+            version: 130_014,
+            ..server()
+        };
+        let error = old.check().expect_err("too old");
+        assert_eq!(error, "PostgreSQL 13 is too old; 14 or newer is needed");
+    }
+
+    #[test]
+    fn settings_that_lose_commits_are_logged() {
+        assert_eq!(server().warnings(), Vec::<String>::new());
+        let risky = Server {
+            synchronous_commit: String::from("off"),
+            fsync: String::from("off"),
+            has_asynchronous_replica: true,
+            ..server()
+        };
+        assert_eq!(risky.warnings().len(), 3);
+    }
+}
