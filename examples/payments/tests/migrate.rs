@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::thread;
 
-use aplomb::testing::Program;
+use aplomb::testing::{PgBouncer, PostgresServer, Program};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use tempfile::TempDir;
 
@@ -245,5 +245,179 @@ fn a_store_without_tables_needs_no_migrations() {
         assert_eq!(run(store, &["migrate"], &[]), success(&expected));
         let comment = format!("-- {expected}");
         assert_eq!(run(store, &["migrate", "--print"], &[]), success(&comment));
+    }
+}
+
+/// A PostgreSQL server, and the name of a database that does not exist at first.
+struct Database {
+    server: PostgresServer,
+}
+
+impl Database {
+    fn start() -> Self {
+        let server = PostgresServer::start();
+        Self { server }
+    }
+
+    fn run(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Printed {
+        run(&self.server.url_of("payments"), arguments, settings)
+    }
+
+    async fn create(&self) {
+        self.server.create_database("payments").await;
+    }
+
+    async fn execute(&self, statements: &str) {
+        self.server.execute_in("payments", statements).await;
+    }
+}
+
+#[tokio::test]
+async fn the_printed_statements_create_what_the_service_needs_in_postgres() {
+    let database = Database::start();
+    let printed = database.run(&["migrate", "--print"], &[]);
+    assert_eq!((printed.code, printed.errors.as_str()), (0, ""));
+    database.create().await;
+    assert_eq!(database.run(&["migrate", "--print"], &[]), printed);
+    database.execute(&printed.output).await;
+    assert_eq!(
+        database.run(&["migrate", "--print"], &[]),
+        success("-- nothing to do")
+    );
+    assert_eq!(database.run(&["migrate"], &[]), success("nothing to do"));
+    let started = database.run(&["check"], &[OFF]);
+    assert_eq!(started.code, 0, "{started:?}");
+}
+
+#[tokio::test]
+async fn only_the_missing_migrations_are_printed_and_applied_in_postgres() {
+    let database = Database::start();
+    database.create().await;
+    let applied = success("applied 0001_records\napplied 0002_limits");
+    assert_eq!(database.run(&["migrate"], &[OFF]), applied);
+    database
+        .execute(
+            "DROP TABLE aplomb.bucket, aplomb.bucket_log; \
+             DROP FUNCTION aplomb.bucket_acquire_v1; DROP FUNCTION aplomb.bucket_remove_v1; \
+             DELETE FROM aplomb.migration WHERE version = 2",
+        )
+        .await;
+    let printed = database.run(&["migrate", "--print"], &[]).output;
+    assert!(
+        printed.contains("-- Migration 0002_limits\n") && !printed.contains("CREATE SCHEMA"),
+        "{printed}"
+    );
+    assert!(!printed.contains("0001_records"), "{printed}");
+    assert_eq!(
+        database.run(&["migrate"], &[]),
+        success("applied 0002_limits")
+    );
+    assert_eq!(database.run(&["check"], &[OFF]).code, 0);
+}
+
+#[tokio::test]
+async fn without_migrations_the_service_does_not_start_on_missing_tables_in_postgres() {
+    let database = Database::start();
+    database.create().await;
+    let Printed { code, errors, .. } = database.run(&["serve"], &[OFF]);
+    let expected = format!(
+        "error: {}: missing migrations: 0001_records, 0002_limits: run the command `migrate`, or \
+         apply the statements that `migrate --print` prints, or start with APLOMB_MIGRATE=on",
+        database.server.url_of("payments")
+    );
+    assert_eq!(code, 2);
+    let count = errors.lines().filter(|line| *line == expected).count();
+    assert_eq!(count, 1, "{errors}");
+}
+
+#[tokio::test]
+async fn tables_of_another_version_are_an_error_of_every_form_of_the_command_in_postgres() {
+    let database = Database::start();
+    database.create().await;
+    assert_eq!(database.run(&["migrate"], &[]).code, 0);
+    for (change, expected) in [
+        (
+            "INSERT INTO aplomb.migration (version, name, checksum) VALUES (9, 'new', '0')",
+            "a newer version of Aplomb has migrated its tables (they have version 9, this build \
+             needs 2): use that version of Aplomb\n",
+        ),
+        (
+            "DELETE FROM aplomb.migration WHERE version = 9; \
+             UPDATE aplomb.migration SET checksum = '0' WHERE version = 1",
+            "its migration 0001_records was applied with other statements than this build has ",
+        ),
+    ] {
+        database.execute(change).await;
+        for arguments in [&["migrate"][..], &["migrate", "--print"]] {
+            let printed = database.run(arguments, &[]);
+            let start = format!("error: {}: {expected}", database.server.url_of("payments"));
+            assert!(
+                printed.code == 2
+                    && printed.output.is_empty()
+                    && printed.errors.starts_with(&start),
+                "{arguments:?}: {printed:?}"
+            );
+            assert_eq!(printed.errors.lines().count(), 1, "{printed:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn sixteen_processes_that_migrate_at_once_apply_each_migration_once_in_postgres() {
+    let database = Database::start();
+    database.create().await;
+    let printed = thread::scope(|scope| {
+        let started: Vec<_> = (0..16)
+            .map(|_| scope.spawn(|| database.run(&["migrate"], &[])))
+            .collect();
+        let ended = started.into_iter().map(thread::ScopedJoinHandle::join);
+        ended.collect::<Result<Vec<_>, _>>().expect("no panic")
+    });
+    let count = |output: &str| {
+        let expected = success(output);
+        let same = printed.iter().filter(|printed| **printed == expected);
+        same.count()
+    };
+    assert_eq!(
+        (
+            count("applied 0001_records\napplied 0002_limits"),
+            count("nothing to do")
+        ),
+        (1, 15),
+        "{printed:?}"
+    );
+}
+
+#[tokio::test]
+async fn migrations_are_printed_and_applied_through_a_pgbouncer() {
+    let database = Database::start();
+    database.create().await;
+    let bouncer = PgBouncer::start(&database.server, 2);
+    let url = bouncer.url_of("payments");
+    let printed = run(&url, &["migrate", "--print"], &[]);
+    assert!(
+        printed.output.contains("-- Migration 0001_records\n"),
+        "{printed:?}"
+    );
+    let applied = success("applied 0001_records\napplied 0002_limits");
+    assert_eq!(run(&url, &["migrate"], &[]), applied);
+    assert_eq!(run(&url, &["check"], &[OFF]).code, 0);
+}
+
+#[test]
+fn a_database_that_cannot_be_used_is_an_error() {
+    let database = Database::start();
+    let Printed { code, errors, .. } = database.run(&["migrate"], &[]);
+    assert_eq!(code, 2, "{errors}");
+    assert!(errors.contains("create it, or correct the URL"), "{errors}");
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = unused.local_addr().expect("its address");
+    drop(unused);
+    let url = format!("postgres://app:hunter2@{address}/payments");
+    for arguments in [&["migrate"][..], &["migrate", "--print"]] {
+        let Printed { code, errors, .. } = run(&url, arguments, &[]);
+        assert_eq!(code, 2, "{errors}");
+        assert!(errors.contains("cannot connect"), "{errors}");
+        assert!(!errors.contains("hunter2"), "{errors}");
     }
 }

@@ -15,10 +15,10 @@ use sha2::{Digest as _, Sha256};
 pub(super) struct Schema {
     /// The name of the table that lists the applied migrations.
     pub(super) table: &'static str,
-    /// The statements that create this table if it is missing.
-    pub(super) create_table: &'static str,
-    /// The statements that begin a transaction in which no other process migrates.
+    /// The statement that begins a transaction for migrations.
     pub(super) begin: &'static str,
+    /// The statement that waits until no other transaction migrates; empty if `begin` does this.
+    pub(super) lock: &'static str,
     /// The migrations, with the versions 1, 2, 3 and so on.
     pub(super) migrations: &'static [Migration],
 }
@@ -31,6 +31,14 @@ pub(super) struct Migration {
     pub(super) version: i64,
     pub(super) name: &'static str,
     pub(super) sql: &'static str,
+}
+
+/// The list of applied migrations in a database.
+#[derive(Debug, Default)]
+pub(super) struct MigrationList {
+    /// The statements that create the table of the list; empty if it exists.
+    pub(super) setup: String,
+    pub(super) applied: Vec<AppliedMigration>,
 }
 
 /// A migration that the database lists as applied.
@@ -118,19 +126,30 @@ impl Schema {
         )
     }
 
-    /// Returns a script that applies these migrations in one transaction.
-    pub(super) fn script(&self, migrations: &[&Migration]) -> String {
-        if migrations.is_empty() {
-            return String::from("-- nothing to do\n");
+    /// Returns a script that applies the missing migrations in one transaction.
+    ///
+    /// # Errors
+    ///
+    /// Fails in the same cases as [`missing`](Self::missing).
+    pub(super) fn script(&self, list: &MigrationList) -> Result<String, MigrationError> {
+        let missing = self.missing(&list.applied)?;
+        if missing.is_empty() {
+            return Ok(String::from("-- nothing to do\n"));
         }
-        let mut script = format!("{}\n{}\n", self.begin, self.create_table);
-        for migration in migrations {
+        let mut script = String::new();
+        for statement in [self.begin, self.lock, list.setup.trim_end()] {
+            if !statement.is_empty() {
+                script.push_str(statement);
+                script.push('\n');
+            }
+        }
+        for migration in missing {
             let statements = self.statements(migration);
             // Writing to a `String` cannot fail.
             let _ = write!(script, "\n-- Migration {migration}\n{statements}");
         }
         script.push_str("\nCOMMIT;\n");
-        script
+        Ok(script)
     }
 
     fn newest(&self) -> i64 {
@@ -201,8 +220,8 @@ mod tests {
 
     const SCHEMA: Schema = Schema {
         table: "migration",
-        create_table: "CREATE TABLE migration;",
         begin: "BEGIN;",
+        lock: "LOCK;",
         migrations: &[
             Migration {
                 version: 1,
@@ -293,20 +312,32 @@ mod tests {
 
     #[test]
     fn a_script_applies_and_lists_the_migrations_in_one_transaction() {
-        assert_eq!(SCHEMA.script(&[]), "-- nothing to do\n");
-        let second = &SCHEMA.migrations[1];
-        let expected = format!(
-            "BEGIN;\nCREATE TABLE migration;\n\n-- Migration 0002_limits\nCREATE TABLE bucket;\n\
+        let script = |applied, setup: &str| {
+            let setup = setup.to_owned();
+            let script = SCHEMA.script(&MigrationList { setup, applied });
+            script.expect("tables that can be migrated")
+        };
+        assert_eq!(script(vec![first(), second()], ""), "-- nothing to do\n");
+        let limits = format!(
+            "\n-- Migration 0002_limits\nCREATE TABLE bucket;\n\
              INSERT INTO migration (version, name, checksum)\nVALUES (2, 'limits', '{}');\n\
              \nCOMMIT;\n",
-            second.checksum()
+            second().checksum
         );
-        assert_eq!(SCHEMA.script(&[second]), expected);
+        assert_eq!(
+            script(vec![first()], ""),
+            format!("BEGIN;\nLOCK;\n{limits}")
+        );
+        let all = script(Vec::new(), "CREATE TABLE migration;\n");
+        let start = "BEGIN;\nLOCK;\nCREATE TABLE migration;\n\n-- Migration 0001_records\n";
+        assert!(all.starts_with(start) && all.ends_with(&limits), "{all}");
     }
 
     #[test]
     fn the_migrations_of_each_database_are_numbered_and_their_names_need_no_quotes() {
         let schemas = [
+            #[cfg(feature = "postgres")]
+            &super::super::postgres::SCHEMA,
             #[cfg(feature = "sqlite")]
             &super::super::sqlite::SCHEMA,
         ];

@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | [`Store::memory`] | in this process, lost when it ends | tests, and single processes that may lose state |
 //! | `Store::sqlite` (feature `sqlite`) | in one file; rate limits in this process | production on one machine |
-//! | `Store::postgres` (feature `postgres`) | records shared by all instances; rate limits in each instance | production on many machines that have a PostgreSQL |
+//! | `Store::postgres` (feature `postgres`) | shared by all instances | production on many machines that have a PostgreSQL |
 //! | `Store::redis` (feature `redis`) | shared by all instances | production on many machines |
 //!
 //! An implementation with several facets can combine them in one operation ([`AdmissionStore`]).
@@ -22,6 +22,8 @@
 //! let store = Store::new(Arc::new(MemoryLimits::new()), Arc::new(MemoryRecords::new()));
 //! ```
 
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod acquire;
 mod admission;
 mod encrypted;
 mod memory;
@@ -40,7 +42,7 @@ pub use admission::{Admission, AdmissionStore};
 pub use encrypted::EncryptedRecords;
 pub use memory::MemoryRecords;
 #[cfg(feature = "postgres")]
-pub use postgres::PostgresRecords;
+pub use postgres::{PostgresLimits, PostgresRecords};
 #[cfg(feature = "redis")]
 pub use redis::{RedisConfig, RedisStore};
 #[cfg(feature = "sqlite")]
@@ -198,7 +200,7 @@ impl Store {
     }
 
     /// Creates a store in the PostgreSQL database of this pool. The store has its own connections
-    /// to the database, and its own schema `aplomb`. Rate limits are in the memory of this process.
+    /// to the database, and its own schema `aplomb`.
     #[cfg(feature = "postgres")]
     pub fn postgres(pool: &::sqlx::PgPool) -> Self {
         Self::from_source(Source::Postgres(Box::new(
@@ -298,6 +300,10 @@ impl Store {
         if let Some(Source::Sqlite(file)) = &self.source {
             return Ok(Some(migration::names(&file.migrate().await?)));
         }
+        #[cfg(feature = "postgres")]
+        if let Some(Source::Postgres(config)) = &self.source {
+            return Ok(Some(migration::names(&config.migrate().await?)));
+        }
         Ok(None)
     }
 
@@ -317,6 +323,10 @@ impl Store {
         #[cfg(feature = "sqlite")]
         if let Some(Source::Sqlite(file)) = &self.source {
             return Ok(Some(file.migration_script().await?));
+        }
+        #[cfg(feature = "postgres")]
+        if let Some(Source::Postgres(config)) = &self.source {
+            return Ok(Some(config.migration_script().await?));
         }
         Ok(None)
     }
@@ -447,16 +457,14 @@ impl Source {
             #[cfg(feature = "postgres")]
             Self::Postgres(config) => {
                 let shared = secret.is_none().then_some(namespace);
-                let (records, shared) = config.open(shared).await?;
+                let on_missing = OnMissing::from_setting(migrate);
+                let (records, shared) = config.open(shared, on_missing).await?;
                 tracing::info!(
                     database = %records.url(),
-                    "idempotency records are in PostgreSQL; rate limits are in the memory of this \
-                     process"
+                    "idempotency records and rate limits are in PostgreSQL"
                 );
-                let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-                let limits = MemoryLimits::with_capacity(MemoryLimits::DEFAULT_CAPACITY, clock);
                 let facets = Facets {
-                    limits: Arc::new(limits),
+                    limits: Arc::new(records.limits(namespace)),
                     records: Arc::new(records),
                     admission: None,
                 };

@@ -1,6 +1,8 @@
 //! The store in a PostgreSQL database: the suites that every store must pass, concurrent calls,
 //! servers that fail, and databases that cannot be used.
 
+mod limits;
+mod migrations;
 mod suites;
 
 use core::time::Duration;

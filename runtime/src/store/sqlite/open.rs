@@ -121,21 +121,18 @@ impl SqliteFile {
     #[cfg(feature = "cli")]
     pub(in crate::store) async fn migration_script(&self) -> Result<String, StartError> {
         check_path(self.path()).map_err(|reason| self.error(&reason))?;
-        let applied = async {
+        let list = async {
             if !self.path().exists() {
-                return Ok(Vec::new());
+                return Ok(schema::empty_list());
             }
             let options = self.0.clone().create_if_missing(false).read_only(true);
             let options = options.busy_timeout(BUSY_TIMEOUT);
             let mut connection = connect(&options.disable_statement_logging()).await?;
-            schema::applied(&mut connection).await
+            schema::read_list(&mut connection).await
         };
-        let missing = match applied.await {
-            Ok(applied) => SCHEMA.missing(&applied),
-            Err(error) => Err(MigrationError::Database(error)),
-        };
-        let missing = missing.map_err(|error| self.migration_error(&error))?;
-        Ok(SCHEMA.script(&missing))
+        let list = list.await.map_err(MigrationError::Database);
+        let script = list.and_then(|list| SCHEMA.script(&list));
+        script.map_err(|error| self.migration_error(&error))
     }
 
     /// Returns the options of a connection that writes.
@@ -201,7 +198,10 @@ async fn prepare(
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     match on_missing {
         OnMissing::Apply => drop(schema::migrate(&mut transaction).await?),
-        OnMissing::Refuse => SCHEMA.check(&schema::applied(&mut transaction).await?)?,
+        OnMissing::Refuse => {
+            let list = schema::read_list(&mut transaction).await?;
+            SCHEMA.check(&list.applied)?;
+        }
     }
     let secret = match namespace {
         Some(namespace) => Some(secret(&mut transaction, namespace).await?),

@@ -6,18 +6,12 @@
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
 
-use crate::store::migration::{AppliedMigration, Migration, MigrationError, Schema};
+use crate::store::migration::{AppliedMigration, Migration, MigrationError, MigrationList, Schema};
 
 pub(in crate::store) static SCHEMA: Schema = Schema {
     table: "aplomb_migration",
-    create_table: "\
-CREATE TABLE IF NOT EXISTS aplomb_migration (
-    version INTEGER NOT NULL PRIMARY KEY,
-    name TEXT NOT NULL,
-    checksum TEXT NOT NULL,
-    applied_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
-) STRICT;",
     begin: "BEGIN IMMEDIATE;",
+    lock: "",
     migrations: &[Migration {
         version: 1,
         name: "records",
@@ -25,40 +19,62 @@ CREATE TABLE IF NOT EXISTS aplomb_migration (
     }],
 };
 
-/// Reads the list of applied migrations. It is empty if its table does not exist.
-pub(super) async fn applied(
+/// Creates the list of applied migrations.
+const SETUP: &str = "\
+CREATE TABLE aplomb_migration (
+    version INTEGER NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    checksum TEXT NOT NULL,
+    applied_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+) STRICT;
+";
+
+/// Returns the list of a database without tables.
+pub(super) fn empty_list() -> MigrationList {
+    MigrationList {
+        setup: String::from(SETUP),
+        applied: Vec::new(),
+    }
+}
+
+/// Reads the list of applied migrations. Needs no tables, and changes nothing.
+pub(super) async fn read_list(
     connection: &mut SqliteConnection,
-) -> Result<Vec<AppliedMigration>, sqlx::Error> {
-    let table =
-        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'aplomb_migration'";
-    let tables: i64 = sqlx::query_scalar(table)
-        .fetch_one(&mut *connection)
-        .await?;
+) -> Result<MigrationList, sqlx::Error> {
+    let tables: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'aplomb_migration'",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
     if tables == 0 {
-        return Ok(Vec::new());
+        return Ok(empty_list());
     }
     let rows: Vec<(i64, String)> = sqlx::query_as("SELECT version, checksum FROM aplomb_migration")
         .fetch_all(connection)
         .await?;
     let applied = |(version, checksum)| AppliedMigration { version, checksum };
-    Ok(rows.into_iter().map(applied).collect())
+    Ok(MigrationList {
+        setup: String::new(),
+        applied: rows.into_iter().map(applied).collect(),
+    })
 }
 
 /// Applies the missing migrations, and returns them. The caller holds the write lock.
 pub(super) async fn migrate(
     connection: &mut SqliteConnection,
 ) -> Result<Vec<&'static Migration>, MigrationError> {
-    let missing = SCHEMA.missing(&applied(connection).await?)?;
-    if missing.is_empty() {
-        return Ok(missing);
-    }
-    sqlx::raw_sql(SCHEMA.create_table)
-        .execute(&mut *connection)
-        .await?;
+    let list = read_list(connection).await?;
+    let missing = SCHEMA.missing(&list.applied)?;
+    execute(connection, list.setup).await?;
     for migration in &missing {
-        sqlx::raw_sql(AssertSqlSafe(SCHEMA.statements(migration)))
-            .execute(&mut *connection)
-            .await?;
+        execute(connection, SCHEMA.statements(migration)).await?;
     }
     Ok(missing)
+}
+
+async fn execute(connection: &mut SqliteConnection, statements: String) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(AssertSqlSafe(statements))
+        .execute(connection)
+        .await?;
+    Ok(())
 }
