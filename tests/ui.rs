@@ -29,7 +29,7 @@ macro_rules! folders {
 
 folders! {
     api_error body_limit cursor_key deprecation function grammar idempotent paginate
-    rate_limit resource route routes timeout types valid version
+    rate_limit resource route routes timeout transaction types valid version
 }
 
 #[test]

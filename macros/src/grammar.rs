@@ -86,7 +86,7 @@ keys! {
         "max_stored_body" [r#"max_stored_body = "256KiB""#] "the largest response body that is stored, at most 16 MiB; `\"0B\"` stores no body", else "1 MiB";
         "optional" ["optional"] "admits requests without a key", else "requests without a key get 400";
         "anonymous" ["anonymous"] "admits callers that have no identity, if their key has at least 22 characters; required on a `public` endpoint without `optional`, and in an API that is `without_auth`", else "a key without a caller gets 401";
-        "on_crash" ["on_crash = rerun"] "a retry runs the handler again if the process of the first attempt died", else "the retry gets an error: the outcome is unknown";
+        "on_crash" ["on_crash = rerun"] "if the process of the first attempt died, a retry runs the handler again; with `on_crash = unknown`, the retry gets an error", else "`rerun` if an argument is a `Tx`, and `unknown` otherwise";
         "headers" [r#"headers("x-region")"#] "header fields that a retry must repeat", else "no additional fields are compared";
     };
     "not_idempotent" => idempotency: [r#"not_idempotent = "why a retry is harmless""#] "declares that a retry needs no key, and why", else "a POST or PATCH needs `idempotent` or `not_idempotent`";

@@ -85,6 +85,10 @@ mod start;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub mod transaction;
+#[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+mod transaction;
 mod uniform_map;
 
 #[doc = include_str!("reference/api_error.md")]
@@ -115,7 +119,7 @@ pub use crate::request::RequestId;
 pub use crate::respond::{Created, EndpointUri, NoContent, ResponseLocation};
 pub use crate::secret::Secret;
 pub use crate::serve::serve;
-pub use crate::spec::{Access, EndpointId, EndpointSpec, Method, SourceLocation};
+pub use crate::spec::{Access, Database, EndpointId, EndpointSpec, Method, SourceLocation};
 pub use crate::start::{StartError, StartErrors};
 
 /// The result of a handler. The error is a [`Problem`](problem::Problem); `?` converts every

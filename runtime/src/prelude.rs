@@ -14,4 +14,6 @@ pub use crate::policies::paginate::{OffsetRequest, Page, PageRequest};
 pub use crate::problem::Problem;
 pub use crate::respond::{Created, NoContent};
 pub use crate::store::Store;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use crate::transaction::Tx;
 pub use crate::{ApiError, CursorKey, Resource, Routes};

@@ -41,6 +41,16 @@ pub(crate) fn number(name: &str, default: u32) -> Result<u32, StartError> {
     number.ok_or_else(|| StartError::variable(name, &value, "expected a whole number from 1"))
 }
 
+/// Reads a whole number from 0 to 4,294,967,295.
+#[cfg(feature = "postgres")]
+pub(crate) fn number_from_zero(name: &str, default: u32) -> Result<u32, StartError> {
+    let Some(value) = variable(name)? else {
+        return Ok(default);
+    };
+    let number = value.parse().ok();
+    number.ok_or_else(|| StartError::variable(name, &value, "expected a whole number from 0"))
+}
+
 /// Reads a duration such as `300ms`, `30s`, `15min` or `24h`, of at least `min` and at most seven
 /// days.
 pub(crate) fn duration(

@@ -9,7 +9,7 @@ use core::time::Duration;
 use crate::describe::{ByteSize, InUnits};
 use crate::extract::path_shape::PathProbe;
 use crate::policies::deprecation::DeprecationSpec;
-use crate::policies::idempotency::IdempotencyPolicy;
+use crate::policies::idempotency::{IdempotencyPolicy, IdempotencySpec, OnCrash};
 use crate::policies::paginate::PaginationPolicy;
 use crate::policies::rate_limit::RateLimitSpec;
 use crate::policies::version::VersionSpec;
@@ -53,6 +53,32 @@ impl Method {
 }
 
 impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A kind of database in which the transaction of a handler runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Database {
+    /// SQLite.
+    Sqlite,
+    /// PostgreSQL.
+    Postgres,
+}
+
+impl Database {
+    /// Returns the type of the database in sqlx, such as `Sqlite`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sqlite => "Sqlite",
+            Self::Postgres => "Postgres",
+        }
+    }
+}
+
+impl fmt::Display for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -137,6 +163,8 @@ pub struct EndpointSpec {
     pub body_limit: Option<u64>,
     /// The callers that the endpoint admits.
     pub access: Access,
+    /// The database of the handler's transaction; `None` if no argument is a `Tx`.
+    pub transaction: Option<Database>,
     #[doc(hidden)]
     pub path_arguments: &'static [Option<PathProbe>],
     #[doc(hidden)]
@@ -165,6 +193,7 @@ impl EndpointSpec {
             timeout: None,
             body_limit: None,
             access: Access::Authenticated,
+            transaction: None,
             path_arguments: &[],
             error: None,
         }
@@ -186,6 +215,13 @@ impl EndpointSpec {
     #[must_use]
     pub const fn with_id(mut self, id: EndpointId) -> Self {
         (self.name, self.location) = (id.name, id.location);
+        self
+    }
+
+    /// Sets the database of the handler's transaction.
+    #[must_use]
+    pub const fn with_transaction(mut self, database: Option<Database>) -> Self {
+        self.transaction = database;
         self
     }
 
@@ -307,9 +343,21 @@ impl EndpointSpec {
                 .map(|bytes| format!("body_limit({})", ByteSize(bytes))),
         );
         policies.extend(self.idempotency.describe());
+        policies.extend(self.transaction.map(|database| format!("tx({database})")));
         policies.extend(self.rate_limits.iter().map(RateLimitSpec::describe));
         policies.extend(self.pagination.describe());
         policies
+    }
+
+    /// Returns the settings for idempotency keys, and the response to a retry after the process of
+    /// the first run has died. Returns `None` if the endpoint takes no keys.
+    pub(crate) fn keys(&self) -> Option<(IdempotencySpec, OnCrash)> {
+        let spec = self.idempotency.spec()?;
+        let default = match self.transaction {
+            Some(_) => OnCrash::Rerun,
+            None => OnCrash::Unknown,
+        };
+        Some((spec, spec.on_crash.unwrap_or(default)))
     }
 
     /// Returns the kinds of problems that the handler's error can become. The result is empty if

@@ -16,6 +16,7 @@ mod mount;
 mod probes;
 mod scope;
 mod spec;
+mod transaction;
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};

@@ -5,7 +5,7 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::checks;
+use super::{checks, transaction};
 use crate::names;
 use crate::policies::Endpoint;
 
@@ -15,6 +15,7 @@ use crate::policies::Endpoint;
 /// The constant has no name, because rustc reports an error in a named constant again at each use.
 pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
     let mut assertions = checks::expand(endpoint);
+    assertions.extend(transaction::assertions(endpoint));
     let policies = endpoint.spec.policies().into_iter();
     assertions.extend(policies.map(|policy| policy.assertions(endpoint)));
     let ty = names::name("T");

@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 
-use super::probes;
+use super::{probes, transaction};
 use crate::policies::{Endpoint, Policy};
 
 /// Generates the implementation of `Endpoint`.
@@ -11,6 +11,7 @@ pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
     let type_name = endpoint.name();
     let new = new(endpoint);
     let (docs, arguments, error) = (docs(endpoint), path_arguments(endpoint), error(endpoint));
+    let transaction = transaction::spec(endpoint);
     let policies = endpoint.spec.policies().into_iter().map(Policy::spec);
     let (id, checked) = (id(endpoint), probes::expand(endpoint));
     quote! {
@@ -25,6 +26,7 @@ pub(super) fn expand(endpoint: &Endpoint<'_>) -> TokenStream {
                 #docs
                 #(#policies)*
                 #arguments
+                #transaction
                 #error;
         }
     }

@@ -31,7 +31,7 @@ struct Idempotent {
     max_stored_body: Option<u64>,
     optional: bool,
     anonymous: bool,
-    rerun: bool,
+    on_crash: Option<&'static str>,
     headers: Vec<String>,
 }
 
@@ -145,7 +145,7 @@ impl Idempotent {
             max_stored_body: None,
             optional: false,
             anonymous: false,
-            rerun: false,
+            on_crash: None,
             headers: Vec::new(),
         };
         match &argument.form {
@@ -172,7 +172,10 @@ impl Idempotent {
                 "optional" => self.optional = option.flag(sink),
                 "anonymous" => self.anonymous = option.flag(sink),
                 "headers" => self.headers = headers(option, sink),
-                "on_crash" => self.rerun = option.one_of(&["rerun"], sink).is_some(),
+                "on_crash" => {
+                    let found = option.one_of(&["rerun", "unknown"], sink);
+                    self.on_crash = found.map(|(name, _)| name);
+                }
                 other => grammar::unread_option("idempotent", other),
             }
         }
@@ -232,7 +235,11 @@ impl Idempotent {
         for (given, call) in [
             (self.optional, quote!(.optional())),
             (self.anonymous, quote!(.anonymous())),
-            (self.rerun, quote!(.rerun_on_crash())),
+            (self.on_crash == Some("rerun"), quote!(.rerun_on_crash())),
+            (
+                self.on_crash == Some("unknown"),
+                quote!(.unknown_on_crash()),
+            ),
         ] {
             if given {
                 spec.extend(call);
@@ -433,6 +440,10 @@ mod tests {
             (
                 "idempotent(max_stored_body = \"0B\")",
                 "Idempotent(IdempotencySpec::new().with_max_stored_body(0u64))",
+            ),
+            (
+                "idempotent(on_crash = unknown)",
+                "Idempotent(IdempotencySpec::new().unknown_on_crash())",
             ),
             (
                 "idempotent(on_crash = rerun, anonymous, optional)",

@@ -13,7 +13,7 @@ use crate::pipeline::{EndpointService, Handler, Mount, MountedEndpoint, Shared};
 use crate::policies::deprecation::Deprecation;
 use crate::policies::idempotency::{
     EncryptionKeys, EndpointRuns, IdempotencyClient, IdempotencyStore, LeaseRenewer, MaxRuns,
-    RecordNames, RunBounds,
+    OnCrash, RecordNames, RunBounds,
 };
 use crate::policies::paginate::{Cursors, PaginationPolicy};
 use crate::policies::rate_limit::{
@@ -26,6 +26,7 @@ use crate::settings;
 use crate::spec::{EndpointSpec, Method};
 use crate::start::{StartError, StartErrors};
 use crate::store::{AdmissionStore, EncryptedRecords, Facets};
+use crate::transaction::TransactionSource;
 
 /// The clients of the store, which all endpoints share.
 struct Clients {
@@ -63,10 +64,13 @@ impl Clients {
         route: &str,
         settings: &Settings,
     ) -> Option<Arc<EndpointRuns>> {
-        let spec = endpoint.idempotency.spec()?;
+        let (spec, on_crash) = endpoint.keys()?;
+        let transactional = endpoint.transaction.is_some() && on_crash == OnCrash::Rerun;
         let names = RecordNames::new(&settings.namespace, endpoint.method.as_str(), route);
         Some(Arc::new(EndpointRuns {
             spec,
+            on_crash,
+            transactional,
             names,
             client: Arc::clone(&self.idempotency),
         }))
@@ -76,6 +80,8 @@ impl Clients {
 /// All validated settings, and the connected store.
 pub(super) struct Settings {
     facets: Facets,
+    /// The database of the handlers' transactions.
+    transactions: Option<Arc<dyn TransactionSource>>,
     secret: Secret,
     /// A second secret, whose cursors are accepted while the secret is rotated.
     previous_secret: Option<Secret>,
@@ -104,6 +110,9 @@ const MIN_BODY_TIMEOUT: Duration = Duration::from_millis(100);
 /// The shortest lease. A lease is renewed after each third of its length. With less than 100 ms
 /// between two renewals, a lease could lapse because of one slow call to the store.
 const MIN_LEASE: Duration = Duration::from_millis(300);
+
+/// The shortest time limit of a transaction.
+const MIN_TRANSACTION_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// An API with its validated settings and its connected store, or with the errors that were found.
 pub(crate) struct Prepared<S> {
@@ -194,6 +203,8 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         if let Some(lease) = lease {
             check::times_to_live(self, lease, errors);
         }
+        let transaction_timeout =
+            lease.and_then(|lease| errors.collect(self.transaction_timeout_setting(lease)));
         let max_handler_duration = errors.collect(self.max_handler_duration_setting());
         let max_runs = self.max_runs_setting(errors);
         let overrides = errors.collect(Overrides::from_env(self.routes.specs()));
@@ -228,8 +239,16 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             }
         };
         let opened = opened?;
+        check::transactions(self, opened.transactions.as_deref(), errors);
+        if let Some(transactions) = &opened.transactions {
+            self.pools.add(Arc::clone(transactions).pool());
+        }
+        let encryption_keys = encryption_keys?;
+        let transactions = opened.transactions.zip(transaction_timeout);
         Some(Settings {
-            facets: encrypted(opened.facets, encryption_keys?),
+            transactions: transactions
+                .map(|(source, limit)| source.configured(limit, encryption_keys.clone())),
+            facets: encrypted(opened.facets, encryption_keys),
             secret_is_ephemeral: opened.secret.is_none(),
             secret: opened.secret.unwrap_or_else(Secret::random),
             previous_secret: previous_secret?,
@@ -265,6 +284,36 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             ))),
             Some(lease) => Ok(lease),
             None => settings::duration("APLOMB_LEASE", Self::DEFAULT_LEASE, MIN_LEASE),
+        }
+    }
+
+    /// Returns the longest duration of a transaction. The lease of a run is not renewed while its
+    /// transaction is open, so the transaction must end before the lease does.
+    fn transaction_timeout_setting(&self, lease: Duration) -> Result<Duration, StartError> {
+        const VARIABLE: &str = "APLOMB_TRANSACTION_TIMEOUT";
+        let longest = lease / 3;
+        let default = Self::DEFAULT_TRANSACTION_TIMEOUT.min(longest);
+        let too_long = |limit: Duration| {
+            format!(
+                "{limit:?} is more than a third of the lease of {lease:?}: lower it, or raise APLOMB_LEASE"
+            )
+        };
+        match self.transaction_timeout {
+            Some(limit) if limit < MIN_TRANSACTION_TIMEOUT => Err(StartError::new(format!(
+                "Api::transaction_timeout({limit:?}): expected at least {MIN_TRANSACTION_TIMEOUT:?}"
+            ))),
+            Some(limit) if limit > longest => Err(StartError::new(format!(
+                "Api::transaction_timeout: {}",
+                too_long(limit)
+            ))),
+            Some(limit) => Ok(limit),
+            None => {
+                let limit = settings::duration(VARIABLE, default, MIN_TRANSACTION_TIMEOUT)?;
+                if limit > longest {
+                    return Err(StartError::new(format!("{VARIABLE}: {}", too_long(limit))));
+                }
+                Ok(limit)
+            }
         }
     }
 
@@ -403,6 +452,10 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             deprecation: self.deprecation(spec, route).map(Arc::new),
             limits: errors.collect(clients.limits(spec, settings)).flatten(),
             runs: clients.runs(spec, route, settings),
+            transactions: settings
+                .transactions
+                .clone()
+                .filter(|_| spec.transaction.is_some()),
             timeout: spec.timeout.unwrap_or(self.timeout),
             body: self.body_rules(entry, settings),
             shared,

@@ -11,8 +11,9 @@ use crate::policies::idempotency::IdempotencyPolicy;
 use crate::policies::rate_limit::{Quota, RateLimitSpec, invalid_limit};
 use crate::policies::version;
 use crate::request::BodyArgument;
-use crate::spec::{Access, EndpointSpec};
+use crate::spec::{Access, Database, EndpointSpec};
 use crate::start::{StartError, StartErrors};
+use crate::transaction::TransactionSource;
 
 /// Checks all endpoints, and collects the errors.
 pub(super) fn endpoints<S>(api: &Api<S>, errors: &mut StartErrors) {
@@ -99,6 +100,39 @@ fn anonymous_keys<S>(api: &Api<S>, errors: &mut StartErrors) {
              write `idempotent(anonymous)`, which requires keys that cannot be guessed"
         ))
     }));
+}
+
+/// Checks that the store keeps its records in the database of the handlers' transactions.
+pub(super) fn transactions<S>(
+    api: &Api<S>,
+    source: Option<&dyn TransactionSource>,
+    errors: &mut StartErrors,
+) {
+    for spec in api.routes.specs() {
+        let Some(database) = spec.transaction else {
+            continue;
+        };
+        let (name, url) = (describe(spec), url_of(database));
+        match source.map(TransactionSource::database) {
+            Some(found) if found == database => {}
+            Some(found) => errors.push(StartError::new(format!(
+                "{name} takes a `Tx<{database}>`, but the store is in another database: take a \
+                 `Tx<{found}>`, or set APLOMB_STORE={url}"
+            ))),
+            None => errors.push(StartError::new(format!(
+                "{name} takes a `Tx<{database}>`, but the idempotency records are not in such a \
+                 database: set APLOMB_STORE={url}, or call Api::store(Store::{}(&pool))",
+                database.as_str().to_lowercase()
+            ))),
+        }
+    }
+}
+
+const fn url_of(database: Database) -> &'static str {
+    match database {
+        Database::Sqlite => "sqlite:<path of a file>",
+        Database::Postgres => "postgres://…",
+    }
 }
 
 /// Checks that every response is stored at least as long as a crashed process blocks its key.

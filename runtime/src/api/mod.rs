@@ -26,6 +26,7 @@ use crate::secret::Secret;
 use crate::spec::EndpointSpec;
 use crate::start::StartErrors;
 use crate::store::Store;
+use crate::store::pools::Pools;
 
 /// The endpoints of a service, with the store, the authentication and the defaults that they share.
 ///
@@ -69,6 +70,8 @@ pub struct Api<S> {
     body_limit: u64,
     lease: Option<Duration>,
     max_handler_duration: Option<Duration>,
+    transaction_timeout: Option<Duration>,
+    pools: Pools,
     max_runs: Option<u32>,
     max_runs_per_caller: Option<u32>,
     instances: Option<u32>,
@@ -92,6 +95,10 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
 
     /// The default time after which a hung handler counts as crashed.
     pub const DEFAULT_MAX_HANDLER_DURATION: Duration = Duration::from_mins(15);
+
+    /// The default of the longest duration of a handler's transaction. With a short lease, the default is
+    /// a third of the lease.
+    pub const DEFAULT_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(5);
 
     /// The default number of simultaneous runs under idempotency keys.
     pub const DEFAULT_MAX_RUNS: u32 = 1_000;
@@ -133,6 +140,8 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             body_limit: Self::DEFAULT_BODY_LIMIT,
             lease: None,
             max_handler_duration: None,
+            transaction_timeout: None,
+            pools: Pools::default(),
             max_runs: None,
             max_runs_per_caller: None,
             instances: None,
@@ -268,6 +277,23 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     #[must_use]
     pub fn max_handler_duration(mut self, max_handler_duration: Duration) -> Self {
         self.max_handler_duration = Some(max_handler_duration);
+        self
+    }
+
+    /// Returns the pools of connections to the database. Keep the handle to read their status while
+    /// the API runs.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub fn pools(&self) -> Pools {
+        self.pools.clone()
+    }
+
+    /// Sets the longest duration of a handler's database transaction, at least 50 ms and at most a
+    /// third of the [lease](Self::lease). A longer transaction is rolled back, and the client gets
+    /// a 503 `TRANSACTION_CONFLICT`. Locks of the database are then held for at most this time. The
+    /// default is [`DEFAULT_TRANSACTION_TIMEOUT`](Self::DEFAULT_TRANSACTION_TIMEOUT).
+    #[must_use]
+    pub fn transaction_timeout(mut self, limit: Duration) -> Self {
+        self.transaction_timeout = Some(limit);
         self
     }
 

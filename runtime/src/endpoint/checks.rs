@@ -45,6 +45,8 @@ pub enum Content {
     NeedsGarde,
     /// `CursorKey`.
     CursorKey,
+    /// `TransactionDatabase`.
+    Database,
 }
 
 impl Content {
@@ -108,6 +110,11 @@ mod validated {
     }
 }
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+facts! {
+    [DB] crate::transaction::Tx<DB> { CONTENT: Content = Content::Database }
+}
+
 #[cfg(not(feature = "garde"))]
 facts! {
     [E] crate::extract::Valid<E> { VALID_CONTENT: Content = Content::NeedsGarde }
@@ -164,6 +171,10 @@ const fn assert_content(content: Content, argument: TypeText<'_>) {
         )),
         Content::NeedsGarde => fail(&quoted(argument).text(
             " needs the feature `garde` of the crate `aplomb`: run `cargo add aplomb --features garde`",
+        )),
+        Content::Database => fail(&quoted(argument).text(
+            " cannot run in this database: write `Tx<sqlx::Sqlite>` with the feature `sqlite` of the crate \
+             `aplomb`, or `Tx<sqlx::Postgres>` with the feature `postgres`",
         )),
         Content::Deserialize => ("`serde::Deserialize`", "serde::Deserialize"),
         Content::Validate => (

@@ -29,8 +29,8 @@ pub use mount::{Mounts, entry};
 pub use probe::{
     IsBytes, IsCaller, IsList, IsOffsetRequest, IsPage, IsPageRequest, IsStepKeys, IsStream, Probe,
     ProbeFallback, assert_caller_known, assert_no_page_request, assert_no_step_keys,
-    assert_not_a_list, assert_not_a_stream, assert_path_parameters, assert_returns_page,
-    assert_takes_page_request,
+    assert_not_a_list, assert_not_a_stream, assert_only_transaction, assert_path_parameters,
+    assert_returns_page, assert_takes_page_request, transaction_of,
 };
 pub use report::{client_problem, field_problem, server_problem};
 

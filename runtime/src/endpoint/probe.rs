@@ -11,6 +11,7 @@ use super::message::Message;
 use super::{ParameterCount, PathProbe, PathShape};
 use crate::problem::{ApiError, ProblemKinds};
 use crate::request::{Caller, RequestId};
+use crate::spec::Database;
 
 /// The type whose constants are the probes of `T`.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub trait ProbeFallback {
     const IS_STEP_KEYS: bool = false;
     /// True for `Option<StepKeys>`.
     const MAY_BE_STEP_KEYS: bool = false;
+    /// The database of the transaction, for an argument that is a `Tx`.
+    const TRANSACTION: Option<Database> = None;
     /// True for an argument that any state can extract from the head.
     const FROM_HEAD: bool = false;
     /// True for an argument that any state can extract from the body.
@@ -172,6 +175,12 @@ impl<T: IsStepKeys> Probe<Option<T>> {
     pub const MAY_BE_STEP_KEYS: bool = true;
 }
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+impl<DB: crate::transaction::TransactionDatabase> Probe<crate::transaction::Tx<DB>> {
+    #[allow(missing_docs, reason = "documented at the fallback")]
+    pub const TRANSACTION: Option<Database> = Some(crate::transaction::database_of::<DB>());
+}
+
 impl IsStream for axum::body::Body {}
 impl<S> IsStream for axum::response::Sse<S> {}
 
@@ -272,6 +281,25 @@ pub const fn assert_returns_page(is_page: bool, message: &str) {
 #[track_caller]
 pub const fn assert_no_step_keys(is_step_keys: bool, message: &str) {
     assert!(!is_step_keys, "{}", message);
+}
+
+/// Fails the compilation if an argument is a `Tx`, and an earlier argument is one too.
+#[track_caller]
+pub const fn assert_only_transaction(is_second: bool, message: &str) {
+    assert!(!is_second, "{}", message);
+}
+
+/// Returns the database of the first `Tx` among the arguments.
+#[must_use]
+pub const fn transaction_of(arguments: &[Option<Database>]) -> Option<Database> {
+    let mut index = 0;
+    while index < arguments.len() {
+        if arguments[index].is_some() {
+            return arguments[index];
+        }
+        index += 1;
+    }
+    None
 }
 
 /// Fails the compilation if a public endpoint is limited by caller and has no argument that

@@ -18,7 +18,8 @@ use super::detach::DetachOnDrop;
 use super::finalize::finalize;
 use super::mount::MountedEndpoint;
 use super::nested::outer_prefix;
-use super::settle::settle;
+use super::settle::{settle, settle_with_transaction};
+use super::transaction;
 use crate::policies::rate_limit::QueueDelay;
 use crate::problem::{Problem, registry};
 use crate::request::{
@@ -313,6 +314,7 @@ async fn run_with_key(
         Err(refusal_or_replay) => return refusal_or_replay,
     };
     request.insert(active.record());
+    let transaction = transaction::prepare(&endpoint.mount, &mut request, Some(&active));
     let called = catch_panic(HANDLER, || {
         call_handler(&endpoint, &info, &body, &mut request)
     });
@@ -324,7 +326,10 @@ async fn run_with_key(
         }
     };
     let outcome = complete_location(catch_panics(handler).await, prefix.as_deref());
-    settle(&endpoint, &info, active, outcome).await
+    match transaction {
+        None => settle(&endpoint, &info, active, outcome).await,
+        Some(slot) => settle_with_transaction(&endpoint, &info, active, &*slot, outcome).await,
+    }
 }
 
 /// Returns the future of extractors and handler, and the outer prefix for the `Location` of the
@@ -343,10 +348,17 @@ fn call_handler(
     if endpoint.mount.takes_request_id {
         request.insert(info.id.clone());
     }
-    (
-        prefix,
-        (endpoint.handler)(request.for_extractors(&endpoint.mount.body, body)),
-    )
+    // The run of a request with a key has prepared its transaction, and ends it.
+    let transaction = match info.key {
+        None => transaction::prepare(&endpoint.mount, request, None),
+        Some(_) => None,
+    };
+    let handler = (endpoint.handler)(request.for_extractors(&endpoint.mount.body, body));
+    let handler = match transaction {
+        None => handler,
+        Some(slot) => transaction::commit_after(handler, slot, endpoint.mount.timeout),
+    };
+    (prefix, handler)
 }
 
 /// Adds the outer prefix to the `Location` of a response. This happens before the response is

@@ -10,6 +10,7 @@ mod order;
 mod service;
 mod settle;
 mod trace;
+mod transaction;
 
 pub(crate) use mount::{Handler, Mount, MountedEndpoint, Shared};
 pub(crate) use service::EndpointService;

@@ -17,6 +17,7 @@ use crate::policies::rate_limit::{AuthFailures, EndpointLimits};
 use crate::request::{BodyArgument, BodyRules, Incoming, ResponseFuture, Stage};
 use crate::spec::EndpointSpec;
 use crate::store::AdmissionStore;
+use crate::transaction::TransactionSource;
 
 /// Calls an endpoint's extractors and handler with the API's state.
 pub(crate) type Handler = Box<dyn Fn(&mut Incoming) -> ResponseFuture + Send + Sync>;
@@ -48,6 +49,8 @@ pub(crate) struct Mount {
     pub(crate) deprecation: Option<Arc<Deprecation>>,
     pub(crate) limits: Option<Arc<EndpointLimits>>,
     pub(crate) runs: Option<Arc<EndpointRuns>>,
+    /// The database of the handler's transaction, if an argument is a `Tx`.
+    pub(crate) transactions: Option<Arc<dyn TransactionSource>>,
     pub(crate) shared: Arc<Shared>,
 }
 

@@ -1,10 +1,11 @@
 //! The settlement of a run: its problem document first, then its record.
 
-use super::finalize;
 use super::mount::MountedEndpoint;
+use super::{finalize, transaction};
 use crate::policies::idempotency::{ActiveRun, Settlement, settle as settlement_of};
-use crate::problem::{Effects, Retry, take_problem};
+use crate::problem::{Effects, Problem, Retry, take_problem};
 use crate::request::{EndpointResponse, RequestInfo};
+use crate::transaction::{TransactionEnd, TransactionSlot};
 
 /// Settles the record of a run with its response. An error becomes a problem document before that,
 /// so that a replay has the same document.
@@ -16,6 +17,101 @@ pub(super) async fn settle(
 ) -> EndpointResponse {
     let settlement = decide_settlement(endpoint, info, &mut outcome);
     run.settle(outcome, settlement).await
+}
+
+/// Ends the transaction of a run, and settles its record.
+///
+/// A successful response is committed together with the record. After any other response, the
+/// transaction is rolled back first. A record without a stored response is then removed, because
+/// the handler had no effects. If the endpoint declares `on_crash = unknown`, the handler may have
+/// acted in other systems, and the record becomes UNKNOWN.
+pub(super) async fn settle_with_transaction(
+    endpoint: &MountedEndpoint,
+    info: &RequestInfo,
+    run: ActiveRun,
+    slot: &dyn TransactionSlot,
+    outcome: EndpointResponse,
+) -> EndpointResponse {
+    if !transaction::is_success(&outcome) {
+        return match slot.roll_back().await {
+            TransactionEnd::Failed(rollback) => {
+                fail(endpoint, info, run, rollback.into_problem()).await
+            }
+            TransactionEnd::Escaped => escape(endpoint, info, run).await,
+            _ => settle_rolled_back(endpoint, info, run, outcome).await,
+        };
+    }
+    let prepared = match run.prepare(outcome).await {
+        Ok(prepared) => prepared,
+        Err((run, problem)) => {
+            slot.roll_back().await;
+            return fail(endpoint, info, run, problem).await;
+        }
+    };
+    match slot.commit(Some(prepared.completion())).await {
+        TransactionEnd::Committed => prepared.completed(),
+        TransactionEnd::Unused | TransactionEnd::RolledBack => prepared.complete().await,
+        TransactionEnd::Failed(rollback) => {
+            fail(endpoint, info, prepared.into_run(), rollback.into_problem()).await
+        }
+        TransactionEnd::Escaped => escape(endpoint, info, prepared.into_run()).await,
+        // If the commit has succeeded, the record is DONE and the settlement does not change it.
+        TransactionEnd::InDoubt(cause) => {
+            fail(
+                endpoint,
+                info,
+                prepared.into_run(),
+                transaction::in_doubt(cause),
+            )
+            .await
+        }
+    }
+}
+
+/// Settles a run whose transaction was rolled back as its response requires.
+async fn settle_rolled_back(
+    endpoint: &MountedEndpoint,
+    info: &RequestInfo,
+    run: ActiveRun,
+    mut outcome: EndpointResponse,
+) -> EndpointResponse {
+    let settlement = match decide_settlement(endpoint, info, &mut outcome) {
+        Settlement::Unknown if run.is_transactional() => Settlement::Abort,
+        settlement => settlement,
+    };
+    run.settle(outcome, settlement).await
+}
+
+/// Settles a run whose transaction has failed.
+async fn fail(
+    endpoint: &MountedEndpoint,
+    info: &RequestInfo,
+    run: ActiveRun,
+    problem: Problem,
+) -> EndpointResponse {
+    let settlement = if run.is_transactional() {
+        Settlement::Abort
+    } else {
+        Settlement::Unknown
+    };
+    let response = written(endpoint, info, problem);
+    run.settle(response, settlement).await
+}
+
+/// Settles a run whose handler has committed the transaction without the record.
+async fn escape(
+    endpoint: &MountedEndpoint,
+    info: &RequestInfo,
+    run: ActiveRun,
+) -> EndpointResponse {
+    let response = written(endpoint, info, transaction::escaped());
+    run.settle(response, Settlement::Unknown).await
+}
+
+fn written(endpoint: &MountedEndpoint, info: &RequestInfo, problem: Problem) -> EndpointResponse {
+    let mut response = EndpointResponse::failed(problem);
+    decide_settlement(endpoint, info, &mut response);
+    response
 }
 
 /// Decides the settlement, and writes the problem document of an error. The document of a response

@@ -287,6 +287,14 @@ impl fmt::Debug for Problem {
     }
 }
 
+/// Returns a 500. The error is written to the log, and is not sent to the client.
+#[cfg(feature = "sqlx")]
+impl From<sqlx::Error> for Problem {
+    fn from(error: sqlx::Error) -> Self {
+        Self::internal(error)
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::empty());

@@ -154,7 +154,8 @@ pub const DEADLINE_EXCEEDED: ProblemSpec = ProblemSpec::new(
 )
 .with_status(504)
 .with_detail("the service did not respond in time");
-/// 503: the store does not respond, or has no room. The handler did not run. Endpoints with an
+/// 503: the store does not respond, or has no room. The handler did not run, or its transaction was
+/// rolled back. Endpoints with an
 /// idempotency key need the store. A rate limit needs the store only with `on_error = deny`. While
 /// the store does not respond, each instance decides the other limits alone.
 pub const STORE_UNAVAILABLE: ProblemSpec = ProblemSpec::new(
@@ -170,6 +171,23 @@ pub const OVERLOADED: ProblemSpec =
     ProblemSpec::new(Category::Dependency, "OVERLOADED", "Overloaded")
         .with_status(503)
         .with_detail("the service has too much work at the moment; this request had no effect")
+        .without_effects()
+        .with_retry_after(Duration::from_secs(1));
+/// 503: the transaction of the request was rolled back, because of a conflict with another
+/// transaction, because it took too long, or because its connection was closed.
+pub const TRANSACTION_CONFLICT: ProblemSpec = ProblemSpec::new(
+    Category::Dependency,
+    "TRANSACTION_CONFLICT",
+    "Transaction conflict",
+)
+.with_status(503)
+.with_detail("the request conflicted with other work and was rolled back; send it again")
+.without_effects()
+.with_retry_after(Duration::from_secs(1));
+/// 503: all connections to the database are in use. The request had no effect.
+pub const POOL_EXHAUSTED: ProblemSpec =
+    ProblemSpec::new(Category::Dependency, "POOL_EXHAUSTED", "Pool exhausted")
+        .with_status(503)
         .without_effects()
         .with_retry_after(Duration::from_secs(1));
 /// 503: the service cannot check credentials now. The handler did not run.
@@ -224,6 +242,8 @@ pub const ALL: &[ProblemSpec] = &[
     DEADLINE_EXCEEDED,
     STORE_UNAVAILABLE,
     OVERLOADED,
+    TRANSACTION_CONFLICT,
+    POOL_EXHAUSTED,
     AUTHENTICATION_UNAVAILABLE,
     SERVICE_UNAVAILABLE,
     INTERNAL,

@@ -29,6 +29,7 @@ mod encrypted;
 mod memory;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod migration;
+pub(crate) mod pools;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "redis")]
@@ -41,6 +42,8 @@ use std::sync::Arc;
 pub use admission::{Admission, AdmissionStore};
 pub use encrypted::EncryptedRecords;
 pub use memory::MemoryRecords;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use pools::{PoolStatus, Pools};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresLimits, PostgresRecords};
 #[cfg(feature = "redis")]
@@ -58,6 +61,7 @@ pub use crate::policies::rate_limit::memory::MemoryLimits;
 use crate::secret::Secret;
 use crate::settings;
 use crate::start::{StartError, StartErrors};
+use crate::transaction::TransactionSource;
 
 /// The store of an API: one implementation of each facet. An API connects to it at start.
 #[derive(Debug, Clone)]
@@ -102,6 +106,8 @@ pub(crate) struct ConnectedStore {
     pub(crate) facets: Facets,
     /// The secret that all instances share; `None` if there is no shared secret.
     pub(crate) secret: Option<Secret>,
+    /// The database for the transactions of handlers; `None` if the records are not in a database.
+    pub(crate) transactions: Option<Arc<dyn TransactionSource>>,
 }
 
 const VARIABLE: &str = "APLOMB_STORE";
@@ -195,8 +201,7 @@ impl Store {
     /// this process.
     #[cfg(feature = "sqlite")]
     pub fn sqlite(pool: &::sqlx::SqlitePool) -> Self {
-        let options = (*pool.connect_options()).clone();
-        Self::from_source(Source::Sqlite(Box::new(sqlite::SqliteFile::new(options))))
+        Self::from_source(Source::Sqlite(Box::new(sqlite::SqliteFile::of_pool(pool))))
     }
 
     /// Creates a store in the PostgreSQL database of this pool. The store has its own connections
@@ -355,6 +360,9 @@ impl Store {
         };
         errors.into_result()?;
         let mut store = opened.expect("a store without a source has an error");
+        if self.records.is_some() {
+            store.transactions = None;
+        }
         let facets = &mut store.facets;
         // The store's own admission uses the store's own limits and records, so it is disabled if
         // one of them was replaced.
@@ -432,7 +440,11 @@ impl Source {
         migrate: bool,
     ) -> Result<ConnectedStore, StartErrors> {
         match self {
-            Self::Memory(facets) | Self::Facets(facets) => Ok(ConnectedStore { facets, secret }),
+            Self::Memory(facets) | Self::Facets(facets) => Ok(ConnectedStore {
+                facets,
+                secret,
+                transactions: None,
+            }),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(file) => {
                 let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -445,6 +457,7 @@ impl Source {
                     "idempotency records are in a SQLite file; rate limits are in the memory of \
                      this process"
                 );
+                let transactions = Arc::new(file.work_pool(&records));
                 let limits = MemoryLimits::with_capacity(MemoryLimits::DEFAULT_CAPACITY, clock);
                 let facets = Facets {
                     limits: Arc::new(limits),
@@ -452,7 +465,11 @@ impl Source {
                     admission: None,
                 };
                 let secret = secret.or(shared);
-                Ok(ConnectedStore { facets, secret })
+                Ok(ConnectedStore {
+                    facets,
+                    secret,
+                    transactions: Some(transactions),
+                })
             }
             #[cfg(feature = "postgres")]
             Self::Postgres(config) => {
@@ -463,13 +480,18 @@ impl Source {
                     database = %records.url(),
                     "idempotency records and rate limits are in PostgreSQL"
                 );
+                let transactions = Arc::new(records.work_pool(pools::PoolSettings::options()?));
                 let facets = Facets {
                     limits: Arc::new(records.limits(namespace)),
                     records: Arc::new(records),
                     admission: None,
                 };
                 let secret = secret.or(shared);
-                Ok(ConnectedStore { facets, secret })
+                Ok(ConnectedStore {
+                    facets,
+                    secret,
+                    transactions: Some(transactions),
+                })
             }
             #[cfg(feature = "redis")]
             Self::Redis(config) => {
@@ -484,6 +506,7 @@ impl Source {
                 Ok(ConnectedStore {
                     facets,
                     secret: Some(secret),
+                    transactions: None,
                 })
             }
         }

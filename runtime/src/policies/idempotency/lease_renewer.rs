@@ -81,6 +81,11 @@ struct RenewedLease {
     fingerprint: Fingerprint,
     /// Set if the lease was lost. The run is still alive, but its lease is not renewed any more.
     is_lost: bool,
+    /// Set while a database transaction of the run is open.
+    is_paused: bool,
+    /// Set if the handler's database transaction completes the record. A retry may then replace an
+    /// overdue run, because a run without its record cannot commit.
+    transactional: bool,
     /// The time for which the record stays UNKNOWN if the run exceeds the maximum duration.
     ttl: Duration,
 }
@@ -91,6 +96,45 @@ struct RenewedLease {
 pub(crate) struct LeaseGuard {
     leases: Arc<RenewedLeases>,
     lease: Lease,
+}
+
+/// A handle that pauses the renewal of one lease.
+#[derive(Debug, Clone)]
+pub(crate) struct LeasePause {
+    leases: Arc<RenewedLeases>,
+    token: Token,
+}
+
+#[cfg_attr(
+    not(any(feature = "sqlite", feature = "postgres")),
+    expect(dead_code, reason = "only a transaction pauses the renewal")
+)]
+impl LeasePause {
+    /// Pauses the renewal. The pause must be shorter than a third of the lease.
+    pub(crate) fn pause(&self) {
+        self.set(true);
+    }
+
+    /// Continues the renewal.
+    pub(crate) fn resume(&self) {
+        self.set(false);
+    }
+
+    fn set(&self, is_paused: bool) {
+        if let Some(run) = self.leases.lock().by_token.get_mut(&self.token) {
+            run.is_paused = is_paused;
+        }
+    }
+}
+
+impl LeaseGuard {
+    /// Returns a handle that pauses the renewal of the lease.
+    pub(crate) fn pause(&self) -> LeasePause {
+        LeasePause {
+            leases: Arc::clone(&self.leases),
+            token: self.lease.token,
+        }
+    }
 }
 
 impl LeaseRenewer {
@@ -145,6 +189,8 @@ impl LeaseRenewer {
             lease,
             fingerprint: begin.fingerprint,
             is_lost: false,
+            is_paused: false,
+            transactional: begin.transactional,
             ttl: begin.ttl,
         });
         Ok(LeaseGuard {
@@ -190,6 +236,14 @@ impl RenewedLeases {
         let renewed = leases.is_empty()
             || self.handle_renewal(&leases, store.heartbeat(&leases, self.lease).await);
         for run in self.overdue_runs() {
+            if run.transactional {
+                self.lock().remove(run.lease);
+                tracing::warn!(
+                    record = %run.lease.key,
+                    "a running request exceeded the maximum duration, and a retry may replace it"
+                );
+                continue;
+            }
             match store.mark_unknown(run.lease, run.ttl).await {
                 Ok(written) => self.stop_renewal(run.lease, written),
                 // The lease stays in the map, so it is still renewed, and the next round tries to
@@ -236,7 +290,8 @@ impl RenewedLeases {
     /// Returns the leases that are renewed.
     fn leases(&self) -> Vec<Lease> {
         let runs = self.lock();
-        let renewed = runs.by_token.values().filter(|run| !run.is_lost);
+        let is_renewed = |run: &&RenewedLease| !run.is_lost && !run.is_paused;
+        let renewed = runs.by_token.values().filter(is_renewed);
         renewed.map(|run| run.lease).collect()
     }
 

@@ -125,7 +125,7 @@ pub use encryption::EncryptionKeys;
 pub(crate) use identity::RecordNames;
 #[cfg(any(test, fuzzing))]
 pub(crate) use key::{IDEMPOTENCY_KEY, key_from_headers};
-pub(crate) use lease_renewer::LeaseRenewer;
+pub(crate) use lease_renewer::{LeasePause, LeaseRenewer};
 pub(crate) use run::{ActiveRun, EndpointRuns, IdempotencyClient, PendingRun};
 pub(crate) use run_bounds::{MaxRuns, RunBounds};
 pub use spec::{IdempotencyPolicy, IdempotencySpec, OnCrash};

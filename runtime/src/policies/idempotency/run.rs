@@ -17,10 +17,10 @@ use tracing::Instrument;
 use super::decide::Settlement;
 use super::encryption::require_decrypted;
 use super::identity::RecordNames;
-use super::lease_renewer::{LeaseGuard, LeaseRenewer};
+use super::lease_renewer::{LeaseGuard, LeasePause, LeaseRenewer};
 use super::replay;
 use super::run_bounds::{RunBounds, RunPermit};
-use super::spec::IdempotencySpec;
+use super::spec::{IdempotencySpec, OnCrash};
 use super::step_keys::RunRecord;
 use super::store::{
     Begin, BeginOutcome, Complete, CompleteOutcome, IdempotencyStore, Outcome, RecordHolder, Token,
@@ -46,6 +46,9 @@ pub(crate) struct IdempotencyClient {
 #[derive(Debug)]
 pub(crate) struct EndpointRuns {
     pub(crate) spec: IdempotencySpec,
+    pub(crate) on_crash: OnCrash,
+    /// Set if the handler's database transaction completes the record.
+    pub(crate) transactional: bool,
     pub(crate) names: RecordNames,
     pub(crate) client: Arc<IdempotencyClient>,
 }
@@ -66,16 +69,13 @@ impl EndpointRuns {
         body: &Bytes,
         permit: RunPermit,
     ) -> PendingRun {
-        let IdempotencySpec {
-            headers,
-            on_crash,
-            ttl,
-            ..
-        } = self.spec;
+        let IdempotencySpec { headers, ttl, .. } = self.spec;
+        let on_crash = self.on_crash;
         let (record, fingerprint_key) = self.names.record(caller, key);
         let fingerprint = fingerprint_key.fingerprint(head, headers, body);
         let lease = self.client.lease;
-        let mut begin = Begin::new(record, fingerprint, Token::random(), lease, on_crash, ttl);
+        let mut begin = Begin::new(record, fingerprint, Token::random(), lease, on_crash, ttl)
+            .with_transactional(self.transactional);
         if caller.is_none() {
             let address = self.bounds().address(head);
             let holder = address.map_or(RecordHolder::Unknown, RecordHolder::Address);
@@ -156,6 +156,41 @@ impl ActiveRun {
         RunRecord(self.run.begin.key)
     }
 
+    /// Returns the token of the run.
+    pub(crate) const fn token(&self) -> Token {
+        self.run.begin.token
+    }
+
+    /// Returns `true` if a retry may run the handler again after this run has failed, because the
+    /// handler's transaction is rolled back.
+    pub(crate) fn is_transactional(&self) -> bool {
+        self.run.endpoint.transactional
+    }
+
+    /// Returns a handle that pauses the renewal of the run's lease.
+    pub(crate) fn lease_pause(&self) -> Option<LeasePause> {
+        self.lease.as_ref().map(LeaseGuard::pause)
+    }
+
+    /// Reads the whole response, and prepares the completion of the record with it.
+    pub(crate) async fn prepare(
+        self,
+        response: EndpointResponse,
+    ) -> Result<PreparedRun, (Self, Problem)> {
+        let limit = self.run.endpoint.spec.max_stored_body;
+        match buffer_response(response.response, limit).await {
+            Ok((stored, buffered)) => Ok(PreparedRun {
+                complete: self.run.complete(Outcome::Response(stored)),
+                run: self,
+                response: EndpointResponse {
+                    response: buffered,
+                    ..response
+                },
+            }),
+            Err(problem) => Err((self, problem)),
+        }
+    }
+
     /// Settles the record with the response of the run, and returns the response for the client. If
     /// another run has replaced this run, the client gets the response of the other run.
     pub(crate) async fn settle(
@@ -176,24 +211,47 @@ impl ActiveRun {
                 let request = run.complete_request(Outcome::Unknown);
                 run.settle_once(request, response, lease).await
             }
-            Settlement::Keep => {
-                match buffer_response(response.response, run.endpoint.spec.max_stored_body).await {
-                    Ok((stored, buffered)) => {
-                        let request = run.complete_request(Outcome::Response(stored));
-                        let response = EndpointResponse {
-                            response: buffered,
-                            ..response
-                        };
-                        run.settle_once(request, response, lease).await
-                    }
-                    Err(problem) => {
-                        let request = run.complete_request(Outcome::Unknown);
-                        run.settle_once(request, EndpointResponse::failed(problem), lease)
-                            .await
-                    }
+            Settlement::Keep => match (Self { run, lease }).prepare(response).await {
+                Ok(prepared) => prepared.complete().await,
+                Err((Self { run, lease }, problem)) => {
+                    let request = run.complete_request(Outcome::Unknown);
+                    run.settle_once(request, EndpointResponse::failed(problem), lease)
+                        .await
                 }
-            }
+            },
         }
+    }
+}
+
+/// A run whose whole response is in memory.
+#[derive(Debug)]
+pub(crate) struct PreparedRun {
+    run: ActiveRun,
+    complete: Complete,
+    response: EndpointResponse,
+}
+
+impl PreparedRun {
+    /// Returns the completion of the record, for a transaction that commits it.
+    pub(crate) const fn completion(&self) -> &Complete {
+        &self.complete
+    }
+
+    /// Returns the response of a run whose record a transaction has completed.
+    pub(crate) fn completed(self) -> EndpointResponse {
+        self.response
+    }
+
+    /// Returns the run without its response.
+    pub(crate) fn into_run(self) -> ActiveRun {
+        self.run
+    }
+
+    /// Completes the record, and returns the response for the client.
+    pub(crate) async fn complete(self) -> EndpointResponse {
+        let ActiveRun { run, lease } = self.run;
+        let request = SettleRequest::Complete(self.complete);
+        run.settle_once(request, self.response, lease).await
     }
 }
 
@@ -277,11 +335,15 @@ impl RunContext {
         EndpointResponse::refused(problem)
     }
 
-    fn complete_request(&self, outcome: Outcome) -> SettleRequest {
+    fn complete(&self, outcome: Outcome) -> Complete {
         let Begin {
             fingerprint, ttl, ..
         } = self.begin;
-        SettleRequest::Complete(Complete::new(self.begin.lease(), fingerprint, outcome, ttl))
+        Complete::new(self.begin.lease(), fingerprint, outcome, ttl)
+    }
+
+    fn complete_request(&self, outcome: Outcome) -> SettleRequest {
+        SettleRequest::Complete(self.complete(outcome))
     }
 
     /// Sends the settlement to the store one time. If the store fails, the client still gets its
@@ -433,10 +495,9 @@ mod tests {
                 tracker: TaskTracker::new(),
             };
             let endpoint = EndpointRuns {
-                spec: match on_crash {
-                    OnCrash::Rerun => spec.rerun_on_crash(),
-                    OnCrash::Unknown => spec,
-                },
+                spec,
+                on_crash,
+                transactional: false,
                 names: RecordNames::new("test", "POST", "/orders"),
                 client: Arc::new(client),
             };

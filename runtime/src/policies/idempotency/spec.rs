@@ -48,8 +48,9 @@ pub struct IdempotencySpec {
     pub optional: bool,
     /// Allows keys on requests without a caller.
     pub anonymous: bool,
-    /// The response to a retry after the process of the first run has died.
-    pub on_crash: OnCrash,
+    /// The response to a retry after the process of the first run has died; `None` if it is not
+    /// declared. The default is a second run for a handler that takes a `Tx`, and otherwise an error.
+    pub on_crash: Option<OnCrash>,
     /// The names of header fields that a retry must repeat, in lower case.
     pub headers: &'static [&'static str],
 }
@@ -83,7 +84,7 @@ impl IdempotencySpec {
             max_stored_body: Self::DEFAULT_MAX_STORED_BODY,
             optional: false,
             anonymous: false,
-            on_crash: OnCrash::Unknown,
+            on_crash: None,
             headers: &[],
         }
     }
@@ -144,7 +145,15 @@ impl IdempotencySpec {
     /// Lets a retry run the handler again after the process of the first run died.
     #[must_use]
     pub const fn rerun_on_crash(mut self) -> Self {
-        self.on_crash = OnCrash::Rerun;
+        self.on_crash = Some(OnCrash::Rerun);
+        self
+    }
+
+    /// Answers a retry with an error after the process of the first run died, also if the handler
+    /// takes a `Tx`.
+    #[must_use]
+    pub const fn unknown_on_crash(mut self) -> Self {
+        self.on_crash = Some(OnCrash::Unknown);
         self
     }
 }
@@ -167,9 +176,13 @@ impl IdempotencySpec {
                 .filter(|(set, _)| *set)
                 .map(|(_, flag)| (*flag).to_owned()),
         );
-        if self.on_crash == OnCrash::Rerun {
-            options.push(String::from("on_crash=rerun"));
-        }
+        options.extend(self.on_crash.map(|on_crash| {
+            let on_crash = match on_crash {
+                OnCrash::Rerun => "rerun",
+                OnCrash::Unknown => "unknown",
+            };
+            format!("on_crash={on_crash}")
+        }));
         if !self.headers.is_empty() {
             options.push(format!("headers({})", self.headers.join(", ")));
         }

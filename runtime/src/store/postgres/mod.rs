@@ -61,11 +61,11 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
 
 pub(super) use self::config::{FORM, PostgresConfig};
 use self::connect::Connections;
 pub use self::limits::PostgresLimits;
-#[expect(unused_imports, reason = "transactions with a record use it")]
 pub(crate) use self::records::settle;
 use self::removal::Removal;
 use self::resent::ResentBegins;
@@ -76,6 +76,7 @@ use crate::policies::idempotency::{
     Begin, BeginOutcome, Complete, CompleteOutcome, IdempotencyStore, Lease, RecordKey,
     RecordState, StoredResponse,
 };
+use crate::transaction::WorkPool;
 
 /// The number of connections that renew leases. The renewal sends one statement at a time.
 const HEARTBEAT_CONNECTIONS: usize = 1;
@@ -104,16 +105,17 @@ impl PostgresRecords {
         &self.shared.url
     }
 
-    /// Returns the pool of the application; `None` if the database was set by a URL.
-    #[expect(dead_code, reason = "transactions with a record use it")]
-    pub(crate) fn work_pool(&self) -> Option<&PgPool> {
-        self.shared.work_pool.as_ref()
-    }
-
-    /// Returns `true` if the connections go through a PgBouncer that pools transactions.
-    #[expect(dead_code, reason = "transactions with a record use it")]
-    pub(crate) fn is_pgbouncer(&self) -> bool {
-        self.connections.endpoint().is_pgbouncer
+    /// Returns the pool for the transactions of handlers: the pool of the application, or a pool
+    /// with these options.
+    pub(super) fn work_pool(&self, options: PgPoolOptions) -> WorkPool<sqlx::Postgres> {
+        let endpoint = self.connections.endpoint();
+        let pool = self.shared.work_pool.clone();
+        let pool = pool.unwrap_or_else(|| {
+            // A connection that was closed by the server is noticed when a transaction begins.
+            let options = options.test_before_acquire(false);
+            options.connect_lazy_with(endpoint.options.clone())
+        });
+        WorkPool::new(pool).with_pgbouncer(endpoint.is_pgbouncer)
     }
 }
 

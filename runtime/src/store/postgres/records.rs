@@ -34,7 +34,10 @@ const BEGIN: &str =
 const COMPLETE: &str =
     "SELECT outcome, stored FROM aplomb.record_complete_v1($1, $2, $3, $4, $5, $6)";
 
-const SETTLE: &str = "SELECT aplomb.record_settle_v1($1, $2, $3, $4, $5)";
+/// The setting is the mark of the transaction. It has another value if the transaction has ended.
+const SETTLE: &str = "\
+SELECT CASE WHEN current_setting('aplomb.run', true) = $6 \
+    THEN aplomb.record_settle_v1($1, $2, $3, $4, $5) ELSE false END";
 
 const HEARTBEAT: &str = "SELECT held FROM aplomb.record_heartbeat_v1($1, $2, $3)";
 
@@ -241,12 +244,12 @@ pub(super) async fn remove_expired(connections: &Connections) -> Result<bool, St
 }
 
 /// Completes a record in the transaction of the connection. Returns `false` if no RUNNING or
-/// UNKNOWN record has the token: the run has lost its record, and the transaction must be rolled
-/// back.
-#[expect(dead_code, reason = "transactions with a record use it")]
+/// UNKNOWN record has the token, or if the transaction does not have the mark: the transaction must
+/// then be rolled back.
 pub(crate) async fn settle(
     connection: &mut PgConnection,
     complete: &Complete,
+    mark: &str,
     is_pgbouncer: bool,
 ) -> Result<bool, sqlx::Error> {
     let (state, response) = state_of(&complete.outcome);
@@ -254,6 +257,7 @@ pub(crate) async fn settle(
     bind(&mut arguments, state);
     bind(&mut arguments, response);
     bind(&mut arguments, interval(complete.ttl));
+    bind(&mut arguments, mark);
     sqlx::query_scalar_with(SETTLE, arguments)
         .persistent(!is_pgbouncer)
         .fetch_one(connection)

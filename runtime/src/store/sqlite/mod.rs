@@ -42,7 +42,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sqlx::SqlitePool;
-use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePoolOptions};
+use tokio::sync::Semaphore;
 
 #[cfg(test)]
 pub(super) use self::schema::SCHEMA;
@@ -53,6 +54,7 @@ use crate::policies::idempotency::{
     Begin, BeginOutcome, Complete, CompleteOutcome, IdempotencyStore, Lease, RecordKey,
     RecordState, StoredResponse,
 };
+use crate::transaction::WorkPool;
 
 /// The records of idempotency keys in a SQLite file.
 ///
@@ -63,20 +65,58 @@ pub struct SqliteRecords {
     readers: SqlitePool,
     clock: Arc<dyn Clock>,
     file: Arc<PathBuf>,
+    /// The permit to write. The writer has it during a commit, and the transaction of a handler
+    /// until it ends.
+    write_permit: Arc<Semaphore>,
 }
 
 /// The location of a SQLite file, and the options of its connections.
 #[derive(Debug, Clone)]
-pub(crate) struct SqliteFile(SqliteConnectOptions);
+pub(crate) struct SqliteFile {
+    options: SqliteConnectOptions,
+    /// The options of the pool for the transactions of handlers.
+    pool: SqlitePoolOptions,
+}
 
 impl SqliteFile {
-    pub(crate) const fn new(options: SqliteConnectOptions) -> Self {
-        Self(options)
+    pub(crate) fn new(options: SqliteConnectOptions) -> Self {
+        Self {
+            options,
+            pool: SqlitePoolOptions::new(),
+        }
+    }
+
+    pub(crate) fn of_pool(pool: &SqlitePool) -> Self {
+        Self {
+            options: (*pool.connect_options()).clone(),
+            pool: pool.options().clone(),
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.0.get_filename()
+        self.options.get_filename()
     }
+
+    /// Returns the pool for the transactions of handlers. It has one connection, because a file has
+    /// one writer at a time.
+    pub(crate) fn work_pool(&self, records: &SqliteRecords) -> WorkPool<sqlx::Sqlite> {
+        let pool = self.pool.clone().min_connections(0).max_connections(1);
+        let pool = pool.test_before_acquire(false);
+        let mut work = WorkPool::new(pool.connect_lazy_with(self.connect_options()));
+        work.writer = Some(Arc::clone(&records.write_permit));
+        work.clock = Arc::clone(&records.clock);
+        work
+    }
+}
+
+/// Completes a record in the transaction of a handler. Returns `false` and writes nothing if no
+/// RUNNING or UNKNOWN record has the token.
+pub(crate) async fn complete_held(
+    connection: &mut SqliteConnection,
+    complete: &Complete,
+    now: Timestamp,
+) -> Result<bool, sqlx::Error> {
+    operations::complete_held(connection, complete, now).await
 }
 
 impl SqliteRecords {

@@ -8,6 +8,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 use super::schema::{self, SCHEMA};
@@ -63,6 +64,16 @@ impl SqliteFile {
         Ok(Self::new(SqliteConnectOptions::new().filename(path)))
     }
 
+    /// Returns the options of connections that write.
+    pub(super) fn connect_options(&self) -> SqliteConnectOptions {
+        self.options
+            .clone()
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT)
+    }
+
     /// Opens the file. With a namespace, also returns the secret of this API, which is created in
     /// the file if necessary.
     pub(in crate::store) async fn open(
@@ -77,7 +88,7 @@ impl SqliteFile {
             let missing = SCHEMA.check(&[]);
             missing.map_err(|error| self.migration_error(&error))?;
         }
-        let options = self.writable();
+        let options = self.connect_options().disable_statement_logging();
         let connected = connect(&options).await;
         let mut connection = connected.map_err(|failure| self.error(&describe(&failure)))?;
         let secret = prepare(&mut connection, namespace, on_missing).await;
@@ -87,7 +98,9 @@ impl SqliteFile {
             .test_before_acquire(false)
             .acquire_timeout(BUSY_TIMEOUT)
             .connect_lazy_with(options.clone().create_if_missing(false).read_only(true));
-        let writer = Writer::start(connection, options, Arc::clone(&clock));
+        let write_permit = Arc::new(Semaphore::new(1));
+        let permit = Arc::clone(&write_permit);
+        let writer = Writer::start(connection, options, Arc::clone(&clock), permit);
         let writer = writer.map_err(|failure| {
             self.error(&format!("cannot start the thread of the writer: {failure}"))
         })?;
@@ -97,6 +110,7 @@ impl SqliteFile {
             readers,
             clock,
             file: Arc::new(file),
+            write_permit,
         };
         Ok((records, secret))
     }
@@ -106,7 +120,8 @@ impl SqliteFile {
     pub(in crate::store) async fn migrate(&self) -> Result<Vec<&'static Migration>, StartError> {
         check_path(self.path()).map_err(|reason| self.error(&reason))?;
         let migrated = async {
-            let mut connection = connect(&self.writable()).await?;
+            let options = self.connect_options().disable_statement_logging();
+            let mut connection = connect(&options).await?;
             let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
             let migrations = schema::migrate(&mut transaction).await?;
             transaction.commit().await?;
@@ -125,7 +140,8 @@ impl SqliteFile {
             if !self.path().exists() {
                 return Ok(schema::empty_list());
             }
-            let options = self.0.clone().create_if_missing(false).read_only(true);
+            let options = self.options.clone();
+            let options = options.create_if_missing(false).read_only(true);
             let options = options.busy_timeout(BUSY_TIMEOUT);
             let mut connection = connect(&options.disable_statement_logging()).await?;
             schema::read_list(&mut connection).await
@@ -133,17 +149,6 @@ impl SqliteFile {
         let list = list.await.map_err(MigrationError::Database);
         let script = list.and_then(|list| SCHEMA.script(&list));
         script.map_err(|error| self.migration_error(&error))
-    }
-
-    /// Returns the options of a connection that writes.
-    fn writable(&self) -> SqliteConnectOptions {
-        self.0
-            .clone()
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT)
-            .disable_statement_logging()
     }
 
     fn error(&self, reason: &str) -> StartError {

@@ -145,6 +145,33 @@ pub(super) async fn complete(
     Ok(CompleteOutcome::Written)
 }
 
+/// Completes a record in the transaction of a handler. Returns `false` and writes nothing if no
+/// RUNNING or UNKNOWN record has the token.
+pub(super) async fn complete_held(
+    connection: &mut SqliteConnection,
+    complete: &Complete,
+    now: Timestamp,
+) -> Result<bool, sqlx::Error> {
+    let response = match &complete.outcome {
+        Outcome::Response(response) => Some(response.to_bytes()),
+        Outcome::Unknown => None,
+    };
+    let done = sqlx::query(
+        "UPDATE aplomb_record SET state = ?3, response = ?4, rerun = 0, lease_until = ?5, \
+         expires_at = ?6 WHERE name = ?1 AND token = ?2 AND state <> ?7 AND expires_at > ?5",
+    )
+    .bind(complete.lease.key.name().to_vec())
+    .bind(token_bytes(complete.lease.token))
+    .bind(if response.is_some() { DONE } else { UNKNOWN })
+    .bind(response)
+    .bind(micros(now))
+    .bind(micros(now.after(complete.ttl)))
+    .bind(DONE)
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
 /// A record to write. It replaces the record of its key.
 struct NewRecord<'a> {
     key: RecordKey,

@@ -10,7 +10,7 @@ use std::{io, thread};
 use futures_util::future::BoxFuture;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{is_full, not_executed, operations};
@@ -125,6 +125,7 @@ impl Writer {
         connection: SqliteConnection,
         options: SqliteConnectOptions,
         clock: Arc<dyn Clock>,
+        permit: Arc<Semaphore>,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -134,6 +135,7 @@ impl Writer {
             connection: Some(connection),
             options,
             clock,
+            permit,
             removed_at: None,
         };
         thread::Builder::new()
@@ -184,6 +186,8 @@ struct WriterTask {
     connection: Option<SqliteConnection>,
     options: SqliteConnectOptions,
     clock: Arc<dyn Clock>,
+    /// The permit to write, for which the transactions of handlers wait as well.
+    permit: Arc<Semaphore>,
     removed_at: Option<Timestamp>,
 }
 
@@ -211,6 +215,11 @@ impl WriterTask {
                 connected.map_err(|error| not_executed(&error))?
             }
         };
+        let permit = timeout(TIMEOUT, Arc::clone(&self.permit).acquire_owned()).await;
+        let _permit = permit.map_err(|_| {
+            let error = "transactions of handlers have locked the file for too long";
+            StoreError::NotExecuted(String::from(error))
+        })?;
         // On an error, the connection is dropped, which rolls the transaction back.
         let transaction = connection.begin_with("BEGIN IMMEDIATE").await;
         let mut transaction = transaction.map_err(|error| not_executed(&error))?;

@@ -1,0 +1,109 @@
+//! The transaction of a request's handler.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::Response;
+use tokio::time::timeout;
+
+use super::mount::Mount;
+use crate::policies::idempotency::{ActiveRun, Token};
+use crate::problem::{Problem, ResponseOrigin, registry};
+use crate::request::{
+    EndpointResponse, IncomingRequest, ResponseFuture, catch_panics, read::read_whole,
+};
+use crate::transaction::{TransactionEnd, TransactionRequest, TransactionSlot};
+
+/// The longest wait for a connection to the database.
+const MAX_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Creates the transaction of a request, if an argument of the handler is a `Tx`. The transaction
+/// begins with the handler's first statement.
+pub(super) fn prepare(
+    mount: &Mount,
+    request: &mut IncomingRequest,
+    run: Option<&ActiveRun>,
+) -> Option<Arc<dyn TransactionSlot>> {
+    let source = mount.transactions.as_ref()?;
+    let slot = Arc::clone(source).slot(TransactionRequest {
+        token: run.map_or_else(Token::random, ActiveRun::token),
+        lease: run.and_then(ActiveRun::lease_pause),
+        // The client must get the 503 before its own time limit.
+        acquire_timeout: (mount.timeout / 2).min(MAX_ACQUIRE_TIMEOUT),
+    });
+    Arc::clone(&slot).insert_into(&mut request.head_mut().extensions);
+    Some(slot)
+}
+
+/// Returns `true` if the transaction of this response is committed.
+pub(super) fn is_success(response: &EndpointResponse) -> bool {
+    let status = response.response.status();
+    response.origin == ResponseOrigin::Handler
+        && !status.is_client_error()
+        && !status.is_server_error()
+}
+
+/// Runs the handler of a request without a key, and ends its transaction.
+pub(super) fn commit_after(
+    handler: ResponseFuture,
+    slot: Arc<dyn TransactionSlot>,
+    body_timeout: Duration,
+) -> ResponseFuture {
+    Box::pin(async move {
+        let outcome = catch_panics(handler).await;
+        if !is_success(&outcome) {
+            return match slot.roll_back().await {
+                TransactionEnd::Failed(rollback) => {
+                    EndpointResponse::failed(rollback.into_problem())
+                }
+                _ => outcome,
+            };
+        }
+        // A body that still uses the transaction must be complete before the commit.
+        let buffered = timeout(body_timeout, buffer(outcome)).await;
+        let outcome = match buffered.unwrap_or_else(|_| Err(body_timed_out())) {
+            Ok(outcome) => outcome,
+            Err(problem) => {
+                slot.roll_back().await;
+                return EndpointResponse::failed(problem);
+            }
+        };
+        match slot.commit(None).await {
+            TransactionEnd::Unused | TransactionEnd::Committed | TransactionEnd::RolledBack => {
+                outcome
+            }
+            TransactionEnd::Failed(rollback) => EndpointResponse::failed(rollback.into_problem()),
+            TransactionEnd::Escaped => EndpointResponse::failed(escaped()),
+            TransactionEnd::InDoubt(cause) => EndpointResponse::failed(in_doubt(cause)),
+        }
+    })
+}
+
+async fn buffer(outcome: EndpointResponse) -> Result<EndpointResponse, Problem> {
+    let (head, body) = outcome.response.into_parts();
+    let bytes = read_whole(body).await.map_err(Problem::internal)?;
+    Ok(EndpointResponse {
+        response: Response::from_parts(head, Body::from(bytes)),
+        ..outcome
+    })
+}
+
+fn body_timed_out() -> Problem {
+    Problem::internal(
+        "the body of the response did not end: a handler with a `Tx` returns a whole body",
+    )
+}
+
+/// Returns the problem of a handler that has ended its transaction itself.
+pub(super) fn escaped() -> Problem {
+    Problem::internal(
+        "the handler has ended its transaction with a statement: remove COMMIT and ROLLBACK",
+    )
+}
+
+/// Returns the problem of a transaction whose `COMMIT` got no result.
+pub(super) fn in_doubt(cause: String) -> Problem {
+    Problem::new(&registry::SERVICE_UNAVAILABLE)
+        .with_cause_text(format!("the result of COMMIT is unknown: {cause}"))
+}

@@ -1,0 +1,213 @@
+//! The pool whose connections run the transactions of handlers.
+
+use core::fmt;
+use core::time::Duration;
+use std::sync::Arc;
+
+use sqlx::Pool;
+use sqlx::pool::PoolConnection;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+
+use super::database::TransactionDatabase;
+use super::slot::Slot;
+use super::source::{TransactionRequest, TransactionSlot, TransactionSource};
+use crate::clock::{Clock, SystemClock};
+use crate::policies::idempotency::{Complete, EncryptionKeys, Outcome, Token};
+use crate::spec::Database;
+use crate::store::pools::{PoolMonitor, PoolSource, PoolStatus};
+
+/// The name of the pool in its status.
+const NAME: &str = "work";
+
+/// A pool for the transactions of handlers, with the settings that all transactions share.
+pub(crate) struct WorkPool<DB: TransactionDatabase> {
+    pub(crate) pool: Pool<DB>,
+    /// The permit of the only writer, for a database that has one writer at a time.
+    pub(crate) writer: Option<Arc<Semaphore>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Set if the connections go through a PgBouncer that pools transactions.
+    pub(crate) is_pgbouncer: bool,
+    pub(crate) monitor: Arc<PoolMonitor>,
+    /// The longest duration of a transaction.
+    pub(crate) time_limit: Duration,
+    /// Encrypts the responses that are stored in records.
+    pub(crate) keys: Option<EncryptionKeys>,
+}
+
+/// The options with which a transaction begins.
+#[derive(Debug)]
+#[expect(unnameable_types, reason = "only a sealed trait contains it")]
+pub struct BeginOptions {
+    /// The token of the run.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(dead_code, reason = "SQLite needs no mark of the transaction")
+    )]
+    pub(super) token: Token,
+    /// The longest duration of the transaction.
+    pub(super) time_limit: Duration,
+    pub(super) writer: Option<Arc<Semaphore>>,
+    pub(super) is_pgbouncer: bool,
+}
+
+/// An error that prevents a transaction from beginning.
+#[derive(Debug)]
+pub(super) enum BeginError {
+    /// No connection became free within this time.
+    Exhausted(Duration),
+    Database(sqlx::Error),
+}
+
+impl<DB: TransactionDatabase> WorkPool<DB> {
+    /// The default of the longest duration of a transaction.
+    pub(crate) const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(5);
+
+    /// Creates a pool with the default settings.
+    pub(crate) fn new(pool: Pool<DB>) -> Self {
+        Self {
+            pool,
+            writer: None,
+            clock: Arc::new(SystemClock::new()),
+            is_pgbouncer: false,
+            monitor: Arc::new(PoolMonitor::new(NAME)),
+            time_limit: Self::DEFAULT_TIME_LIMIT,
+            keys: None,
+        }
+    }
+
+    /// Sets whether the connections go through a PgBouncer that pools transactions.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn with_pgbouncer(mut self, is_pgbouncer: bool) -> Self {
+        self.is_pgbouncer = is_pgbouncer;
+        self
+    }
+
+    /// Waits for a connection, and begins a transaction on it.
+    ///
+    /// A pool does not notice that the server has closed an idle connection. If `BEGIN` fails on a
+    /// closed connection, it is repeated on another one.
+    pub(super) async fn begin(
+        &self,
+        options: &BeginOptions,
+        acquire_timeout: Duration,
+    ) -> Result<(PoolConnection<DB>, DB::Guard), BeginError> {
+        let deadline = Instant::now() + acquire_timeout;
+        let mut waiting = self.monitor.wait();
+        let exhausted = || {
+            self.monitor.add_exhausted();
+            BeginError::Exhausted(acquire_timeout)
+        };
+        let guard = timeout_at(deadline, DB::guard(options))
+            .await
+            .map_err(|_| exhausted())?;
+        // Each idle connection can be closed, and a new one cannot.
+        let mut attempts = self.pool.size() + 1;
+        loop {
+            let connection = match timeout_at(deadline, self.pool.acquire()).await {
+                Ok(Ok(connection)) => connection,
+                Err(_) | Ok(Err(sqlx::Error::PoolTimedOut)) => return Err(exhausted()),
+                Ok(Err(error)) => return Err(BeginError::Database(error)),
+            };
+            waiting.end();
+            let mut beginning = Beginning(Some(connection));
+            let begun = timeout_at(deadline, beginning.begin(&guard, options)).await;
+            attempts -= 1;
+            match begun {
+                Ok(Ok(())) => {
+                    let connection = beginning.0.take().expect("only taken here");
+                    return Ok((connection, guard));
+                }
+                Ok(Err(sqlx::Error::Io(_))) if attempts > 0 => {}
+                Ok(Err(error)) => return Err(BeginError::Database(error)),
+                Err(_) => {
+                    let error = std::io::Error::from(std::io::ErrorKind::TimedOut);
+                    return Err(BeginError::Database(error.into()));
+                }
+            }
+        }
+    }
+
+    /// Encrypts the response of a record, if the API has keys.
+    pub(super) fn encrypt(&self, complete: &Complete) -> Option<Complete> {
+        let (Some(keys), Outcome::Response(response)) = (&self.keys, &complete.outcome) else {
+            return None;
+        };
+        let outcome = Outcome::Response(keys.encrypt(&complete.lease.key, response));
+        Some(Complete {
+            outcome,
+            ..complete.clone()
+        })
+    }
+}
+
+/// A connection on which a transaction begins. It is closed if it is dropped, because a transaction
+/// may be open on it.
+struct Beginning<DB: TransactionDatabase>(Option<PoolConnection<DB>>);
+
+impl<DB: TransactionDatabase> Beginning<DB> {
+    async fn begin(
+        &mut self,
+        guard: &DB::Guard,
+        options: &BeginOptions,
+    ) -> Result<(), sqlx::Error> {
+        let connection = self.0.as_mut().expect("taken only after the begin");
+        DB::begin(connection, guard, options).await
+    }
+}
+
+impl<DB: TransactionDatabase> Drop for Beginning<DB> {
+    fn drop(&mut self) {
+        if let Some(connection) = &mut self.0 {
+            connection.close_on_drop();
+        }
+    }
+}
+
+impl<DB: TransactionDatabase> PoolSource for WorkPool<DB> {
+    fn status(&self) -> PoolStatus {
+        let size = self.pool.size();
+        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
+        self.monitor
+            .status(self.pool.options().get_max_connections(), size, idle)
+    }
+}
+
+impl<DB: TransactionDatabase> TransactionSource for WorkPool<DB> {
+    fn database(&self) -> Database {
+        DB::DATABASE
+    }
+
+    fn configured(
+        &self,
+        time_limit: Duration,
+        keys: Option<EncryptionKeys>,
+    ) -> Arc<dyn TransactionSource> {
+        Arc::new(Self {
+            pool: self.pool.clone(),
+            writer: self.writer.clone(),
+            clock: Arc::clone(&self.clock),
+            is_pgbouncer: self.is_pgbouncer,
+            monitor: Arc::clone(&self.monitor),
+            time_limit,
+            keys,
+        })
+    }
+
+    fn pool(self: Arc<Self>) -> Arc<dyn PoolSource> {
+        self
+    }
+
+    fn slot(self: Arc<Self>, request: TransactionRequest) -> Arc<dyn TransactionSlot> {
+        Slot::new(self, request)
+    }
+}
+
+impl<DB: TransactionDatabase> fmt::Debug for WorkPool<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkPool")
+            .field("database", &DB::DATABASE)
+            .field("time_limit", &self.time_limit)
+            .finish_non_exhaustive()
+    }
+}

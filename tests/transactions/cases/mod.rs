@@ -1,0 +1,119 @@
+//! The cases of all databases. `super` is the module of the database.
+
+mod faults;
+mod outcomes;
+mod pitfalls;
+mod start;
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use aplomb::Result;
+use aplomb::prelude::*;
+use aplomb::testing::{Client, ClientRequest, ClientResponse, TestServer};
+use sqlx::AssertSqlSafe;
+use tokio::sync::Notify;
+
+use super::{Db, TestDatabase};
+
+const ALICE: &str = "sk_test_alice";
+
+/// The longest duration of a transaction in the tests of the time limit.
+const TIME_LIMIT: Duration = Duration::from_millis(300);
+
+/// The state of the handlers.
+#[derive(Clone, Default)]
+struct App {
+    /// Lets a test hold a handler.
+    entered: Arc<Notify>,
+    released: Arc<Notify>,
+    /// The result of a statement after the end of a transaction.
+    late: Arc<Notify>,
+}
+
+impl App {
+    /// Holds the handler until the test releases it.
+    async fn hold(&self) {
+        self.entered.notify_one();
+        self.released.notified().await;
+    }
+}
+
+/// Writes an effect.
+async fn write(tx: &mut Tx<Db>, name: &str) -> sqlx::Result<()> {
+    sqlx::query("INSERT INTO effect (name) VALUES ($1)")
+        .bind(name)
+        .execute(tx)
+        .await
+        .map(|_| ())
+}
+
+/// A service with its database.
+struct Service {
+    database: TestDatabase,
+    _server: TestServer,
+    client: Client,
+    app: App,
+}
+
+impl Service {
+    async fn start(routes: Routes<App>) -> Self {
+        Self::start_with(routes, |api| api).await
+    }
+
+    async fn start_with(routes: Routes<App>, adjust: impl FnOnce(Api<App>) -> Api<App>) -> Self {
+        let database = TestDatabase::new().await;
+        sqlx::raw_sql("CREATE TABLE effect (name TEXT NOT NULL UNIQUE)")
+            .execute(&database.pool)
+            .await
+            .expect("a table");
+        let app = App::default();
+        let api = Api::new("test", routes)
+            .store(database.store())
+            .auth(ApiKeys::parse("alice:sk_test_alice").expect("a key"));
+        let server = TestServer::start(adjust(api), app.clone()).await;
+        let server = server.expect("a valid API");
+        Self {
+            client: server.client(),
+            database,
+            _server: server,
+            app,
+        }
+    }
+
+    /// Returns a PUT without a key.
+    fn put(&self, path: &str) -> ClientRequest {
+        self.client.request(http::Method::PUT, path)
+    }
+
+    /// Returns a POST with an idempotency key.
+    fn post(&self, path: &str, key: &str) -> ClientRequest {
+        self.client.post(path).bearer(ALICE).idempotency_key(key)
+    }
+
+    /// Sends a POST with the key `k`.
+    async fn send(&self, path: &str) -> ClientResponse {
+        self.post(path, "k").send().await
+    }
+
+    /// Returns the names of the committed effects, in alphabetical order.
+    async fn effects(&self) -> Vec<String> {
+        sqlx::query_scalar("SELECT name FROM effect ORDER BY name")
+            .fetch_all(&self.database.pool)
+            .await
+            .expect("the effects")
+    }
+
+    /// Returns the number of records.
+    async fn records(&self) -> i64 {
+        let count = format!(
+            "SELECT count(*) FROM {} WHERE {}",
+            super::RECORDS,
+            super::IS_RECORD
+        );
+        sqlx::query_scalar(AssertSqlSafe(count))
+            .fetch_one(&self.database.pool)
+            .await
+            .expect("a count")
+    }
+}

@@ -1,0 +1,55 @@
+//! A SQLite file as the database of the cases.
+
+use aplomb::Database;
+use aplomb::prelude::*;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+use tempfile::TempDir;
+
+#[path = "cases/mod.rs"]
+mod cases;
+
+pub(crate) type Db = sqlx::Sqlite;
+
+/// The kind of the database.
+pub(crate) const DATABASE: Database = Database::Sqlite;
+
+/// The table of records.
+pub(crate) const RECORDS: &str = "aplomb_record";
+
+/// The condition of records that are not removed.
+pub(crate) const IS_RECORD: &str = "true";
+
+/// A statement that takes much longer than the time limit of a transaction.
+pub(crate) const SLOW: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n \
+    WHERE i < 1000000000) SELECT count(*) FROM n";
+
+/// A handler that sends `COMMIT` has no effects, because the statement fails.
+pub(crate) const COMMIT_ESCAPES: bool = false;
+
+/// A database in a temporary directory.
+pub(crate) struct TestDatabase {
+    pub(crate) pool: SqlitePool,
+    _directory: TempDir,
+}
+
+impl TestDatabase {
+    pub(crate) async fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("test.db");
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(true);
+        let pool = SqlitePool::connect_with(options).await.expect("a database");
+        Self {
+            pool,
+            _directory: directory,
+        }
+    }
+
+    pub(crate) fn store(&self) -> Store {
+        Store::sqlite(&self.pool)
+    }
+}
+
+/// A token as an expression of SQL.
+pub(crate) const OTHER_TOKEN: &str = "x'07070707070707070707070707070707'";
