@@ -46,6 +46,7 @@
 //! |---|---|
 //! | `cli` | `aplomb::run`, which serves an API and has the commands `routes`, `check` and `records` |
 //! | `redis` | Redis as a store that several instances share |
+//! | `postgres` | PostgreSQL as the store of idempotency records that several instances share; also adds `sqlx` |
 //! | `sqlite` | a SQLite file as the store of idempotency records; also adds `sqlx` |
 //! | `multipart` | errors of axum's `Multipart` become problems through `?` |
 //! | `garde` | `Valid`, for arguments with rules of garde |

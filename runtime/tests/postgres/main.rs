@@ -1,14 +1,22 @@
 //! The store in a PostgreSQL database: the suites that every store must pass, concurrent calls,
 //! servers that fail, and databases that cannot be used.
 
+mod concurrent;
+mod faults;
 mod limits;
 mod migrations;
+mod pgbouncer;
+mod start;
 mod suites;
 
 use core::time::Duration;
 use std::sync::Arc;
 
-use aplomb::policies::idempotency::{Begin, Fingerprint, OnCrash, RecordKey, Token};
+use bytes::Bytes;
+
+use aplomb::policies::idempotency::{
+    Begin, Complete, Fingerprint, OnCrash, Outcome, RecordKey, StoredResponse, Token,
+};
 use aplomb::store::PostgresRecords;
 use aplomb::testing::{PostgresClock, PostgresServer};
 
@@ -40,4 +48,15 @@ fn begin(number: u32) -> Begin {
         OnCrash::Unknown,
         Duration::from_hours(24),
     )
+}
+
+fn response(text: &str) -> StoredResponse {
+    let (head, ()) = http::Response::new(()).into_parts();
+    StoredResponse::new(&head, Some(Bytes::copy_from_slice(text.as_bytes())))
+}
+
+/// Returns the arguments of the completion of a run.
+fn complete(begin: &Begin) -> Complete {
+    let outcome = Outcome::Response(response("done"));
+    Complete::new(begin.lease(), begin.fingerprint, outcome, begin.ttl)
 }

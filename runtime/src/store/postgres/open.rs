@@ -1,6 +1,7 @@
 //! Opens a database at the start of a service: its checks, its tables, its secret and its
 //! connections.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
@@ -36,6 +37,19 @@ impl PostgresRecords {
         let (records, _) = config.open(None, OnMissing::Apply).await?;
         Ok(records)
     }
+
+    /// Opens the database with this URL, and creates the tables if they are missing. The URL has
+    /// the form of `APLOMB_STORE`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the URL is invalid, and in the same cases as [`open`](Self::open).
+    pub async fn connect(url: &str) -> Result<Self, StartError> {
+        let (records, _) = PostgresConfig::from_url(url)?
+            .open(None, OnMissing::Apply)
+            .await?;
+        Ok(records)
+    }
 }
 
 impl PostgresConfig {
@@ -47,11 +61,11 @@ impl PostgresConfig {
         on_missing: OnMissing,
     ) -> Result<(PostgresRecords, Option<Secret>), StartError> {
         let url = self.redacted_url();
-        let error = |reason: String| StartError::new(format!("{url}: {reason}"));
+        let error = |reason: String| self.error(reason);
         let deadline = Instant::now() + TIMEOUT;
         let mut connection = self.connect(deadline).await.map_err(error)?;
         let prepared = timeout_at(deadline, prepare(&mut connection, namespace, on_missing));
-        let no_reply = |_| error(format!("the database did not reply within {TIMEOUT:?}"));
+        let no_reply = |_| error(format!("no reply within {TIMEOUT:?}"));
         let prepared = prepared.await.map_err(no_reply)?.map_err(error)?;
         for warning in prepared.warnings {
             tracing::warn!(database = %url, "{warning}");
@@ -75,7 +89,7 @@ impl PostgresConfig {
     /// Applies the missing migrations, and returns them.
     #[cfg(feature = "cli")]
     pub(in crate::store) async fn migrate(&self) -> Result<Vec<&'static Migration>, StartError> {
-        let error = |reason: String| StartError::new(format!("{}: {reason}", self.redacted_url()));
+        let error = |reason: String| self.error(reason);
         let connected = self.connect(Instant::now() + TIMEOUT).await;
         let mut connection = connected.map_err(error)?;
         let (_, migrations) = migrate(&mut connection, OnMissing::Apply)
@@ -90,7 +104,7 @@ impl PostgresConfig {
     /// exist.
     #[cfg(feature = "cli")]
     pub(in crate::store) async fn migration_script(&self) -> Result<String, StartError> {
-        let error = |reason: String| StartError::new(format!("{}: {reason}", self.redacted_url()));
+        let error = |reason: String| self.error(reason);
         let list = match self.endpoint.connect().await {
             Ok(mut connection) => read_list(&mut connection).await,
             Err(error) if code(&error).as_deref() == Some(NO_DATABASE) => Ok(schema::empty_list()),
@@ -157,12 +171,10 @@ async fn migrate(
     let mut transaction = connection.begin_with(BEGIN).await.map_err(describe)?;
     let server = Server::inspect(&mut transaction).await.map_err(describe)?;
     server.check()?;
-    if server.has_schema {
-        let missing = missing_privileges(&mut transaction).await;
-        let missing = missing.map_err(describe)?;
-        if !missing.is_empty() {
-            return Err(server.describe_missing(&missing));
-        }
+    let missing = missing_privileges(&mut transaction).await;
+    let missing = missing.map_err(describe)?;
+    if !missing.is_empty() {
+        return Err(server.describe_missing(&missing));
     }
     let migrations = schema::migrate(&mut transaction, on_missing).await;
     let migrations = migrations
@@ -187,6 +199,7 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 /// The facts about a server that decide if a store can use it.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each field is a column")]
 struct Server {
     version: i32,
     role: String,
@@ -300,37 +313,15 @@ impl Server {
 }
 
 /// Needs no privileges.
-const INSPECT: &str = "\
-SELECT current_setting('server_version_num')::int AS version, current_user::text AS role, \
-    current_database()::text AS database, pg_is_in_recovery() AS is_replica, \
-    current_setting('default_transaction_read_only') = 'on' AS is_read_only, \
-    EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = 'aplomb') AS has_schema, \
-    has_database_privilege(current_database(), 'CREATE') AS may_create_schema, \
-    current_setting('synchronous_commit') AS synchronous_commit, \
-    current_setting('fsync') AS fsync, \
-    current_setting('synchronous_standby_names') = '' \
-        AND EXISTS (SELECT 1 FROM pg_stat_replication) AS has_asynchronous_replica";
+const INSPECT: &str = include_str!("inspect.sql");
 
-/// Returns the privileges that the role does not have, such as `SELECT on aplomb.record`.
+/// Returns the privileges on existing tables that the role does not have, such as `SELECT on
+/// aplomb.record`.
 async fn missing_privileges(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
-    sqlx::query_scalar(
-        "SELECT 'USAGE on schema aplomb' WHERE NOT has_schema_privilege('aplomb', 'USAGE') \
-         UNION ALL \
-         SELECT privilege || ' on aplomb.' || relname \
-         FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace, \
-             unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege \
-         WHERE nspname = 'aplomb' AND (relname IN ('record', 'bucket', 'bucket_log') \
-             OR (relname = 'secret' AND privilege IN ('SELECT', 'INSERT')) \
-             OR (relname = 'migration' AND privilege = 'SELECT')) \
-             AND NOT has_table_privilege(pg_class.oid, privilege) \
-         UNION ALL \
-         SELECT 'EXECUTE on function aplomb.' || proname \
-         FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace \
-         WHERE nspname = 'aplomb' AND NOT has_function_privilege(pg_proc.oid, 'EXECUTE')",
-    )
-    .persistent(false)
-    .fetch_all(connection)
-    .await
+    sqlx::query_scalar(include_str!("missing_privileges.sql"))
+        .persistent(false)
+        .fetch_all(connection)
+        .await
 }
 
 /// Reads the secret that the instances of an API share, or creates it.
@@ -362,9 +353,10 @@ fn describe_refusal(error: &sqlx::Error) -> String {
              feature tls-rustls-ring-native-roots to its dependencies",
         ),
         (sqlx::Error::Protocol(_), _) => {
-            format!(
-                "the server does not speak the protocol of PostgreSQL ({described}): check host and port"
-            )
+            format!("{NOT_POSTGRES} ({described}): check host and port")
+        }
+        (sqlx::Error::Io(io), _) if io.kind() == ErrorKind::UnexpectedEof => {
+            format!("{NOT_POSTGRES} ({described}): check host and port")
         }
         (sqlx::Error::Io(_), _) => format!("cannot connect: {described}"),
         (_, Some("28P01" | "28000")) => {
@@ -378,6 +370,8 @@ fn describe_refusal(error: &sqlx::Error) -> String {
         _ => described,
     }
 }
+
+const NOT_POSTGRES: &str = "the server does not speak the protocol of PostgreSQL";
 
 /// The codes of errors (SQLSTATE).
 const STARTING: &str = "57P03";

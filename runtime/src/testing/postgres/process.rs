@@ -39,25 +39,35 @@ pub(super) enum FailedStart {
 impl Cluster {
     /// Creates the data of a new server.
     pub(super) fn create() -> Result<Self, FailedStart> {
-        let programs = programs().ok_or(FailedStart::Missing)?;
-        let cluster = Self {
-            root: Directory::new(),
-            programs,
-        };
-        // The server may run as another user.
-        fs::set_permissions(cluster.root.path(), Permissions::from_mode(0o777))?;
-        let created = cluster
-            .command("initdb")
+        let cluster = Self::empty()?;
+        let mut initdb = cluster.command("initdb");
+        run(initdb
             .arg("--pgdata")
             .arg(cluster.data())
-            .args(INITDB_OPTIONS)
-            .output()?;
-        if !created.status.success() {
-            let error = String::from_utf8_lossy(&created.stderr).into_owned();
-            return Err(FailedStart::Failed(error));
-        }
+            .args(INITDB_OPTIONS))?;
         fs::write(cluster.data().join("pg_hba.conf"), ACCESS)?;
         Ok(cluster)
+    }
+
+    /// Copies the data of a server, for a replica that follows it.
+    pub(super) fn copy_of(primary: SocketAddr) -> Result<Self, FailedStart> {
+        let cluster = Self::empty()?;
+        let (host, port) = (primary.ip().to_string(), primary.port().to_string());
+        let mut copy = cluster.command("pg_basebackup");
+        copy.args(["--host", &host, "--port", &port, "--username=postgres"])
+            .arg("--pgdata")
+            .arg(cluster.data())
+            .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"]);
+        run(&mut copy)?;
+        Ok(cluster)
+    }
+
+    fn empty() -> Result<Self, FailedStart> {
+        let programs = programs().ok_or(FailedStart::Missing)?;
+        let root = Directory::new();
+        // The server may run as another user.
+        fs::set_permissions(root.path(), Permissions::from_mode(0o777))?;
+        Ok(Self { root, programs })
     }
 
     fn command(&self, program: &str) -> Command {
@@ -165,6 +175,16 @@ impl Drop for Process {
     }
 }
 
+/// Runs a program to its end.
+fn run(command: &mut Command) -> Result<(), FailedStart> {
+    let output = command.output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(FailedStart::Failed(error))
+}
+
 /// Sends a signal to processes. A process that has ended is ignored.
 fn signal(signal: &str, ids: &[u32]) {
     if ids.is_empty() {
@@ -172,7 +192,7 @@ fn signal(signal: &str, ids: &[u32]) {
     }
     let ids: Vec<_> = ids.iter().map(u32::to_string).collect();
     let kill = format!("kill -{signal} {} 2>&1", ids.join(" "));
-    // The status tells only that one of the processes has ended.
+    // The command fails if one of the processes has ended.
     let _ = Command::new("sh").args(["-c", &kill]).output();
     // The processes act on a signal when they are scheduled next.
     thread::sleep(Duration::from_millis(2));
