@@ -3,10 +3,12 @@
 use aplomb::Database;
 use aplomb::prelude::*;
 use aplomb::testing::PostgresServer;
-use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 #[path = "cases/mod.rs"]
 mod cases;
+#[path = "postgres_faults.rs"]
+mod faults;
 
 pub(crate) type Db = sqlx::Postgres;
 
@@ -33,9 +35,24 @@ pub(crate) struct TestDatabase {
 
 impl TestDatabase {
     pub(crate) async fn new() -> Self {
+        Self::with_connections(5).await
+    }
+
+    /// Creates a database whose pool has this number of connections.
+    pub(crate) async fn with_connections(connections: u32) -> Self {
         let server = PostgresServer::start();
-        let options = PgPoolOptions::new().max_connections(5);
-        let pool = options.connect_with(server.options("postgres")).await;
+        let options = server.options("postgres");
+        Self::through(server, options, connections).await
+    }
+
+    /// Creates a database that the service reaches with these options.
+    pub(crate) async fn through(
+        server: PostgresServer,
+        options: PgConnectOptions,
+        connections: u32,
+    ) -> Self {
+        let pool = PgPoolOptions::new().max_connections(connections);
+        let pool = pool.connect_with(options).await;
         Self {
             pool: pool.expect("a server"),
             server,

@@ -2,11 +2,13 @@
 
 use aplomb::Database;
 use aplomb::prelude::*;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use tempfile::TempDir;
 
 #[path = "cases/mod.rs"]
 mod cases;
+#[path = "sqlite_faults.rs"]
+mod faults;
 
 pub(crate) type Db = sqlx::Sqlite;
 
@@ -34,12 +36,29 @@ pub(crate) struct TestDatabase {
 
 impl TestDatabase {
     pub(crate) async fn new() -> Self {
+        Self::with_connections(5).await
+    }
+
+    /// Creates a database whose pool has this number of connections. The transactions of handlers
+    /// have one connection of their own.
+    pub(crate) async fn with_connections(connections: u32) -> Self {
+        Self::with_options(connections, |options| options).await
+    }
+
+    pub(crate) async fn with_options(
+        connections: u32,
+        adjust: impl FnOnce(SqliteConnectOptions) -> SqliteConnectOptions,
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("test.db");
         let options = SqliteConnectOptions::new()
             .filename(file)
             .create_if_missing(true);
-        let pool = SqlitePool::connect_with(options).await.expect("a database");
+        let pool = SqlitePoolOptions::new().max_connections(connections);
+        let pool = pool
+            .connect_with(adjust(options))
+            .await
+            .expect("a database");
         Self {
             pool,
             _directory: directory,

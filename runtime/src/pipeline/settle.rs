@@ -61,7 +61,7 @@ pub(super) async fn settle_with_transaction(
                 endpoint,
                 info,
                 prepared.into_run(),
-                transaction::in_doubt(cause),
+                transaction::in_doubt(&cause),
             )
             .await
         }

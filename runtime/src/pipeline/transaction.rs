@@ -75,7 +75,7 @@ pub(super) fn commit_after(
             }
             TransactionEnd::Failed(rollback) => EndpointResponse::failed(rollback.into_problem()),
             TransactionEnd::Escaped => EndpointResponse::failed(escaped()),
-            TransactionEnd::InDoubt(cause) => EndpointResponse::failed(in_doubt(cause)),
+            TransactionEnd::InDoubt(cause) => EndpointResponse::failed(in_doubt(&cause)),
         }
     })
 }
@@ -103,7 +103,7 @@ pub(super) fn escaped() -> Problem {
 }
 
 /// Returns the problem of a transaction whose `COMMIT` got no result.
-pub(super) fn in_doubt(cause: String) -> Problem {
+pub(super) fn in_doubt(cause: &str) -> Problem {
     Problem::new(&registry::SERVICE_UNAVAILABLE)
         .with_cause_text(format!("the result of COMMIT is unknown: {cause}"))
 }

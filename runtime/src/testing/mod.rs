@@ -137,7 +137,7 @@ mod port;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod process;
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 mod proxy;
 #[cfg(feature = "redis")]
 mod redis;
@@ -156,7 +156,7 @@ pub use log::{LogLine, TestLog};
 #[cfg(feature = "postgres")]
 pub use postgres::{PgBouncer, PostgresClock, PostgresServer};
 pub use process::{Process, Program};
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 pub use proxy::Proxy;
 #[cfg(feature = "redis")]
 pub use redis::{Migration, RedisCluster, RedisSentinels, RedisServer, Reply};

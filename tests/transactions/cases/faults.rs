@@ -20,6 +20,13 @@ async fn open(State(app): State<App>, mut tx: Tx<Db>) -> Result<&'static str> {
     Ok("open")
 }
 
+/// Writes without a key.
+#[endpoint(put = "/unkeyed", timeout = "1s")]
+async fn unkeyed(mut tx: Tx<Db>) -> Result<&'static str> {
+    write(&mut tx, "unkeyed").await?;
+    Ok("written")
+}
+
 /// Writes, and waits for longer than a transaction may last.
 #[endpoint(post = "/idle", idempotent)]
 async fn idle(mut tx: Tx<Db>) -> Result<&'static str> {
@@ -113,4 +120,38 @@ async fn t08_the_response_deadline_does_not_end_a_transaction() {
     })
     .await;
     assert_eq!(service.effects().await, ["open"]);
+}
+
+#[tokio::test]
+async fn t07_without_a_free_connection_a_request_is_a_503() {
+    let database = TestDatabase::with_connections(1).await;
+    let mut pools = None;
+    let service = Service::start_on(database, routes![open, unkeyed], |api| {
+        pools = Some(api.pools());
+        api
+    })
+    .await;
+    let pools = pools.expect("the API was adjusted");
+    let first = tokio::spawn(service.post("/open", "first").send());
+    service.app.entered.notified().await;
+    let second = service.put("/unkeyed").bearer(ALICE).send().await;
+    let problem = second.problem(503, "POOL_EXHAUSTED");
+    assert_eq!(problem["retryable"], true);
+    let status = pools.status();
+    let work = status.iter().find(|pool| pool.name == "work");
+    let work = work.expect("the pool of the transactions");
+    assert_eq!(
+        (work.max, work.in_use(), work.waiting),
+        (1, 1, 0),
+        "{work:?}"
+    );
+    assert_eq!((work.acquired, work.exhausted), (1, 1), "{work:?}");
+    service.app.released.notify_one();
+    first.await.expect("a response");
+    aplomb::testing::eventually("a free connection", async || {
+        let second = service.put("/unkeyed").bearer(ALICE);
+        second.send().await.status == 200
+    })
+    .await;
+    assert_eq!(service.effects().await, ["open", "unkeyed"]);
 }

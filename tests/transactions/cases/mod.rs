@@ -16,31 +16,31 @@ use tokio::sync::Notify;
 
 use super::{Db, TestDatabase};
 
-const ALICE: &str = "sk_test_alice";
+pub(super) const ALICE: &str = "sk_test_alice";
 
 /// The longest duration of a transaction in the tests of the time limit.
-const TIME_LIMIT: Duration = Duration::from_millis(300);
+pub(super) const TIME_LIMIT: Duration = Duration::from_millis(300);
 
 /// The state of the handlers.
 #[derive(Clone, Default)]
-struct App {
+pub(super) struct App {
     /// Lets a test hold a handler.
-    entered: Arc<Notify>,
-    released: Arc<Notify>,
+    pub(super) entered: Arc<Notify>,
+    pub(super) released: Arc<Notify>,
     /// The result of a statement after the end of a transaction.
     late: Arc<Notify>,
 }
 
 impl App {
     /// Holds the handler until the test releases it.
-    async fn hold(&self) {
+    pub(super) async fn hold(&self) {
         self.entered.notify_one();
         self.released.notified().await;
     }
 }
 
 /// Writes an effect.
-async fn write(tx: &mut Tx<Db>, name: &str) -> sqlx::Result<()> {
+pub(super) async fn write(tx: &mut Tx<Db>, name: &str) -> sqlx::Result<()> {
     sqlx::query("INSERT INTO effect (name) VALUES ($1)")
         .bind(name)
         .execute(tx)
@@ -49,20 +49,30 @@ async fn write(tx: &mut Tx<Db>, name: &str) -> sqlx::Result<()> {
 }
 
 /// A service with its database.
-struct Service {
-    database: TestDatabase,
+pub(super) struct Service {
+    pub(super) database: TestDatabase,
     _server: TestServer,
-    client: Client,
-    app: App,
+    pub(super) client: Client,
+    pub(super) app: App,
 }
 
 impl Service {
-    async fn start(routes: Routes<App>) -> Self {
+    pub(super) async fn start(routes: Routes<App>) -> Self {
         Self::start_with(routes, |api| api).await
     }
 
-    async fn start_with(routes: Routes<App>, adjust: impl FnOnce(Api<App>) -> Api<App>) -> Self {
-        let database = TestDatabase::new().await;
+    pub(super) async fn start_with(
+        routes: Routes<App>,
+        adjust: impl FnOnce(Api<App>) -> Api<App>,
+    ) -> Self {
+        Self::start_on(TestDatabase::new().await, routes, adjust).await
+    }
+
+    pub(super) async fn start_on(
+        database: TestDatabase,
+        routes: Routes<App>,
+        adjust: impl FnOnce(Api<App>) -> Api<App>,
+    ) -> Self {
         sqlx::raw_sql("CREATE TABLE effect (name TEXT NOT NULL UNIQUE)")
             .execute(&database.pool)
             .await
@@ -82,22 +92,22 @@ impl Service {
     }
 
     /// Returns a PUT without a key.
-    fn put(&self, path: &str) -> ClientRequest {
+    pub(super) fn put(&self, path: &str) -> ClientRequest {
         self.client.request(http::Method::PUT, path)
     }
 
     /// Returns a POST with an idempotency key.
-    fn post(&self, path: &str, key: &str) -> ClientRequest {
+    pub(super) fn post(&self, path: &str, key: &str) -> ClientRequest {
         self.client.post(path).bearer(ALICE).idempotency_key(key)
     }
 
     /// Sends a POST with the key `k`.
-    async fn send(&self, path: &str) -> ClientResponse {
+    pub(super) async fn send(&self, path: &str) -> ClientResponse {
         self.post(path, "k").send().await
     }
 
     /// Returns the names of the committed effects, in alphabetical order.
-    async fn effects(&self) -> Vec<String> {
+    pub(super) async fn effects(&self) -> Vec<String> {
         sqlx::query_scalar("SELECT name FROM effect ORDER BY name")
             .fetch_all(&self.database.pool)
             .await
@@ -105,7 +115,7 @@ impl Service {
     }
 
     /// Returns the number of records.
-    async fn records(&self) -> i64 {
+    pub(super) async fn records(&self) -> i64 {
         let count = format!(
             "SELECT count(*) FROM {} WHERE {}",
             super::RECORDS,

@@ -113,7 +113,13 @@ impl PostgresRecords {
         let pool = pool.unwrap_or_else(|| {
             // A connection that was closed by the server is noticed when a transaction begins.
             let options = options.test_before_acquire(false);
-            options.connect_lazy_with(endpoint.options.clone())
+            let connect = endpoint.options.clone();
+            options.connect_lazy_with(if endpoint.is_pgbouncer {
+                // PgBouncer accepts only few settings at the start of a connection.
+                connect.extra_float_digits(None)
+            } else {
+                connect
+            })
         });
         WorkPool::new(pool).with_pgbouncer(endpoint.is_pgbouncer)
     }
