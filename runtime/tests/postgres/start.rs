@@ -7,7 +7,7 @@ use std::thread;
 use aplomb::Api;
 use aplomb::policies::idempotency::IdempotencyStore;
 use aplomb::store::{PostgresRecords, Store};
-use aplomb::testing::{PostgresServer, TestLog};
+use aplomb::testing::{PostgresServer, TestLog, eventually};
 use futures_util::future::join_all;
 use sqlx::{ConnectOptions, PgPool};
 use tokio::time::{Duration, Instant};
@@ -215,6 +215,11 @@ async fn settings_that_lose_commits_are_logged_at_start() {
     let _listening = log.listen();
     let server = PostgresServer::start_with(&["synchronous_commit=off"]);
     let replica = server.start_replica();
+    eventually("the replica streams", async || {
+        let replicas = "SELECT count(*) FROM pg_stat_replication";
+        server.query(replicas).await == "1"
+    })
+    .await;
     drop(open(&server, "postgres").await);
     let lines = log.lines();
     let messages: Vec<_> = lines
