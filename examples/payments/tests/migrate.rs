@@ -321,7 +321,7 @@ async fn without_migrations_the_service_does_not_start_on_missing_tables_in_post
     database.create().await;
     let Printed { code, errors, .. } = database.run(&["serve"], &[OFF]);
     let expected = format!(
-        "error: {}: missing migrations: 0001_records, 0002_limits: run the command `migrate`, or \
+        "error: APLOMB_STORE={:?}: missing migrations: 0001_records, 0002_limits: run the command `migrate`, or \
          apply the statements that `migrate --print` prints, or start with APLOMB_MIGRATE=on",
         database.server.url_of("payments")
     );
@@ -350,7 +350,8 @@ async fn tables_of_another_version_are_an_error_of_every_form_of_the_command_in_
         database.execute(change).await;
         for arguments in [&["migrate"][..], &["migrate", "--print"]] {
             let printed = database.run(arguments, &[]);
-            let start = format!("error: {}: {expected}", database.server.url_of("payments"));
+            let url = database.server.url_of("payments");
+            let start = format!("error: APLOMB_STORE={url:?}: {expected}");
             assert!(
                 printed.code == 2
                     && printed.output.is_empty()
@@ -393,7 +394,7 @@ async fn migrations_are_printed_and_applied_through_a_pgbouncer() {
     let database = Database::start();
     database.create().await;
     let bouncer = PgBouncer::start(&database.server, 2);
-    let url = bouncer.url_of("payments");
+    let url = format!("{}?pgbouncer=true", bouncer.url_of("payments"));
     let printed = run(&url, &["migrate", "--print"], &[]);
     assert!(
         printed.output.contains("-- Migration 0001_records\n"),

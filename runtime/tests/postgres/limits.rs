@@ -366,7 +366,7 @@ async fn b02_thirty_two_tasks_admit_exactly_the_burst_of_one_and_of_three_bucket
                 requests.rotate_left(number % places);
                 tokio::spawn(async move {
                     let mut count = 0;
-                    for _ in 0..5 {
+                    for _ in 0..20 {
                         let acquired = limits.acquire(&requests).await;
                         count += usize::from(acquired.expect("no deadlock").admitted);
                     }
