@@ -16,8 +16,16 @@ pub(super) struct Schema {
     /// The name of the table that lists the applied migrations.
     pub(super) table: &'static str,
     /// The statement that begins a transaction for migrations.
+    #[cfg_attr(
+        not(any(test, feature = "cli")),
+        expect(dead_code, reason = "only the script of the command `migrate` has it")
+    )]
     pub(super) begin: &'static str,
     /// The statement that waits until no other transaction migrates; empty if `begin` does this.
+    #[cfg_attr(
+        not(any(test, feature = "cli", feature = "postgres")),
+        expect(dead_code, reason = "SQLite has its lock in `begin`")
+    )]
     pub(super) lock: &'static str,
     /// The migrations, with the versions 1, 2, 3 and so on.
     pub(super) migrations: &'static [Migration],
@@ -131,6 +139,7 @@ impl Schema {
     /// # Errors
     ///
     /// Fails in the same cases as [`missing`](Self::missing).
+    #[cfg(any(test, feature = "cli"))]
     pub(super) fn script(&self, list: &MigrationList) -> Result<String, MigrationError> {
         let missing = self.missing(&list.applied)?;
         if missing.is_empty() {

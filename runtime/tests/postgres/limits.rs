@@ -1,5 +1,5 @@
-//! The rate limits in a database: compared with references under a clock that stands still, and
-//! under concurrent calls, damaged rows and a crash of the server.
+//! The rate limits in a database: compared with references under a stopped clock, and under
+//! concurrent calls, damaged rows and a crash of the server.
 
 use core::cell::Cell;
 use core::time::Duration;
@@ -45,7 +45,7 @@ fn limit_request(limit: u64, quota: Quota) -> LimitRequest<'static> {
     LimitRequest::new(Bucket { limit, subject }, quota)
 }
 
-/// A store on its own server, with a clock that stands still between the calls.
+/// A store on its own server, with a clock that only the test advances.
 struct TimedStore {
     runtime: Runtime,
     _server: PostgresServer,

@@ -11,7 +11,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::config::PostgresConfig;
 use super::connect::{CONNECT_PAUSE, Connections, TIMEOUT, TOO_MANY_CONNECTIONS, code, describe};
 use super::removal::Removal;
-use super::schema::{self, SCHEMA};
+use super::schema;
+#[cfg(feature = "cli")]
+use super::schema::SCHEMA;
 use super::{PostgresRecords, Shared};
 use crate::secret::Secret;
 use crate::start::StartError;

@@ -17,7 +17,9 @@ use super::{SqliteFile, SqliteRecords, code};
 use crate::clock::Clock;
 use crate::secret::Secret;
 use crate::start::StartError;
-use crate::store::migration::{Migration, MigrationError, OnMissing};
+#[cfg(feature = "cli")]
+use crate::store::migration::Migration;
+use crate::store::migration::{MigrationError, OnMissing};
 
 /// The time for which SQLite waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
