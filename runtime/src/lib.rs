@@ -135,6 +135,7 @@ pub type Result<T, E = problem::Problem> = core::result::Result<T, E>;
 #[doc = include_str!("../../docs/guide/glossary.md")]
 #[doc = include_str!("../../docs/guide/idempotency.md")]
 #[doc = include_str!("../../docs/guide/identifiers.md")]
+#[doc = include_str!("../../docs/guide/migrations.md")]
 #[doc = include_str!("../../docs/guide/rate-limits.md")]
 #[cfg_attr(feature = "sqlx", doc = include_str!("../../docs/guide/pagination.md"))]
 #[doc = include_str!("../../docs/guide/start.md")]

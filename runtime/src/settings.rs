@@ -22,6 +22,16 @@ pub(crate) fn variable(name: &str) -> Result<Option<String>, StartError> {
     }
 }
 
+/// Reads `on` or `off`.
+pub(crate) fn on_or_off(name: &str, default: bool) -> Result<bool, StartError> {
+    match variable(name)?.as_deref() {
+        None => Ok(default),
+        Some("on") => Ok(true),
+        Some("off") => Ok(false),
+        Some(value) => Err(StartError::variable(name, value, "accepted: on, off")),
+    }
+}
+
 /// Reads a whole number from 1 to 4,294,967,295.
 pub(crate) fn number(name: &str, default: u32) -> Result<u32, StartError> {
     let Some(value) = variable(name)? else {

@@ -38,7 +38,7 @@ fn printed(output: Output) -> Printed {
 }
 
 /// Invalid settings, and the beginning of the error of each.
-const INVALID_SETTINGS: [(&str, &str, &str); 6] = [
+const INVALID_SETTINGS: [(&str, &str, &str); 7] = [
     (
         "APLOMB_ADDR",
         "nonsense",
@@ -48,6 +48,11 @@ const INVALID_SETTINGS: [(&str, &str, &str); 6] = [
         "APLOMB_LEASE",
         "5",
         "error: APLOMB_LEASE=\"5\": expected a whole number and a unit",
+    ),
+    (
+        "APLOMB_MIGRATE",
+        "yes",
+        "error: APLOMB_MIGRATE=\"yes\": accepted: on, off",
     ),
     (
         "APLOMB_SECRET",
@@ -187,7 +192,7 @@ fn check_lists_all_errors() {
         "{errors}"
     );
     assert!(
-        errors.contains("\nthe service would not start: 6 errors, "),
+        errors.contains("\nthe service would not start: 7 errors, "),
         "{errors}"
     );
 }
@@ -297,6 +302,7 @@ fn help_describes_each_command() {
         (&["serve", "--help"], "APLOMB_SHUTDOWN_GRACE"),
         (&["help", "check"], "Opens no port"),
         (&["routes", "-h"], "--json"),
+        (&["migrate", "-h"], "--print"),
         (&["records", "--help"], "resolve  Frees a record"),
         (
             &["records", "resolve", "--help"],

@@ -218,16 +218,25 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
                 .map_or_else(Instances::from_env, Instances::new),
         );
         let proxies = self.proxies_setting(errors);
+        let migrate = errors.collect(match self.migrate {
+            Some(migrate) => Ok(migrate),
+            None => settings::on_or_off("APLOMB_MIGRATE", true),
+        });
+        // With an invalid setting, nothing is changed in the store.
+        let migrate = migrate.unwrap_or(false);
         let opened = match (&namespace, &secret) {
             (Some(namespace), Some(secret)) => {
                 let secret = secret
                     .clone()
                     .or_else(|| (!needs_secret).then(Secret::random));
-                errors.collect(self.store.open(namespace, secret).await)
+                errors.collect(self.store.open(namespace, secret, migrate).await)
             }
             // The store is checked even if the name or the secret is invalid. The call gets a
             // random secret, so that no secret is created in the store.
-            _ => errors.collect(self.store.open("", Some(Secret::random())).await),
+            _ => {
+                let secret = Some(Secret::random());
+                errors.collect(self.store.open("", secret, migrate).await)
+            }
         };
         let opened = opened?;
         check::transactions(self, opened.transactions.as_deref(), errors);

@@ -38,6 +38,7 @@ use crate::store::pools::Pools;
 /// |---|---|---|
 /// | `APLOMB_STORE` | the store of idempotency keys and rate limits, for [`Store::from_env`]: `memory:`, with the feature `sqlite`: `sqlite:<path>`, or with the feature `redis`: `redis://…`, `redis+sentinel://…` or `redis+cluster://…` | `memory:` |
 /// | `APLOMB_STORE_EVICTION` | `accept` allows a Redis that may evict records | such a Redis is refused |
+/// | `APLOMB_MIGRATE` | `off` refuses to start if [migrations](Self::migrate) of the store are missing, instead of applying them | `on` |
 /// | `APLOMB_API_KEYS` | callers and their keys, for [`ApiKeys::from_env`](crate::auth::ApiKeys::from_env) | |
 /// | `APLOMB_SECRET` | signs cursors: at least 32 bytes, the same for all instances | stored in a shared store, or else random |
 /// | `APLOMB_PREVIOUS_SECRET` | the previous secret, whose cursors stay valid while the secret is rotated; see [`previous_secret`](Self::previous_secret) | |
@@ -58,6 +59,7 @@ pub struct Api<S> {
     title: Option<String>,
     routes: Routes<S>,
     store: Store,
+    migrate: Option<bool>,
     auth: Option<Arc<dyn Authenticator>>,
     is_open: bool,
     secret: Option<Secret>,
@@ -127,6 +129,7 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             title: None,
             routes,
             store: Store::default(),
+            migrate: None,
             auth: None,
             is_open: false,
             secret: None,
@@ -157,6 +160,17 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     #[must_use]
     pub fn store(mut self, store: Store) -> Self {
         self.store = store;
+        self
+    }
+
+    /// Sets the reaction to missing migrations of the store at start, instead of `APLOMB_MIGRATE`.
+    /// With `true`, the service applies them. With `false`, it does not start, and the error names
+    /// them. The command `migrate` applies missing migrations with both values.
+    ///
+    /// Only a store in a SQL database has migrations.
+    #[must_use]
+    pub fn migrate(mut self, migrate: bool) -> Self {
+        self.migrate = Some(migrate);
         self
     }
 
@@ -504,6 +518,18 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     #[cfg(feature = "cli")]
     pub(crate) fn store_name(&self) -> String {
         self.store.shown()
+    }
+
+    /// Applies the missing migrations of the store; see [`Store::migrate`].
+    #[cfg(feature = "cli")]
+    pub(crate) async fn migrate_store(&self) -> Result<Option<Vec<String>>, StartErrors> {
+        self.store.migrate().await
+    }
+
+    /// Returns a script of the missing migrations of the store; see [`Store::migration_script`].
+    #[cfg(feature = "cli")]
+    pub(crate) async fn migration_script(&self) -> Result<Option<String>, StartErrors> {
+        self.store.migration_script().await
     }
 
     #[cfg(feature = "cli")]

@@ -3,6 +3,7 @@
 
 mod check;
 mod log;
+mod migrate;
 mod records;
 mod routes;
 mod serve;
@@ -30,6 +31,7 @@ use crate::serve::print_line;
 /// | `serve`, or no command | serves the API; see [`serve`](crate::serve) | yes |
 /// | `routes [--json]` | lists the endpoints: method, path, versions, policies and source line | no |
 /// | `check` | checks that the service would start, without opening a port: endpoints, settings, store and state | yes |
+/// | `migrate [--print]` | applies the missing migrations of the store, or prints their SQL | no |
 /// | `records show <record>` | shows the record of an idempotency key, by the name that is in the log | no |
 /// | `records resolve <record> absent`, `… done <status> [json]` | frees a record with an unknown outcome, or marks it as done | no |
 /// | `--version` | prints the API's name and the version of Aplomb | no |
@@ -40,7 +42,7 @@ use crate::serve::print_line;
 /// |---|---|
 /// | 0 | success, also for help |
 /// | 1 | `serve`: a request was cut off. `check`: the service would not start, for example because of an invalid setting. `records`: the record does not exist, or its outcome is not unknown |
-/// | 2 | the arguments are invalid. `serve`: the service did not start. `records`: a setting is invalid, or the store cannot be used |
+/// | 2 | the arguments are invalid. `serve`: the service did not start. `migrate`, `records`: a setting is invalid, or the store cannot be used |
 ///
 /// Results are written to the standard output, and errors and warnings to the standard error. A
 /// closed output, such as a pipe, is not an error.
@@ -102,6 +104,7 @@ where
         None | Some((serve::NAME, _)) => serve::run(make_api(), connect).await,
         Some((routes::NAME, arguments)) => routes::run(&make_api(), arguments),
         Some((check::NAME, _)) => check::run(make_api(), connect).await,
+        Some((migrate::NAME, arguments)) => migrate::run(&make_api(), arguments).await,
         Some((records::NAME, arguments)) => records::run(&make_api(), arguments).await,
         Some((other, _)) => unreachable!("the command `{other}` is declared and not dispatched"),
     }
@@ -174,6 +177,7 @@ fn command() -> Command {
             serve::command(),
             routes::command(),
             check::command(),
+            migrate::command(),
             records::command(),
         ])
 }
@@ -190,7 +194,7 @@ const EXIT_CODES: &str = "\
 Without a command the service serves the API. `serve --help` lists the settings.
 
 Exit codes: 0 success, 1 failure (see the `--help` of each command), 2 invalid arguments; for
-`serve` and `records` also an invalid setting, or a store that cannot be used.";
+`serve`, `migrate` and `records` also an invalid setting, or a store that cannot be used.";
 
 /// The exit code of a command that failed.
 const FAILED: u8 = 1;
@@ -268,6 +272,7 @@ mod tests {
             &["serve", "--help"],
             &["help", "routes"],
             &["check", "--help"],
+            &["migrate", "--help"],
             &["records", "--help"],
             &["records", "show", "--help"],
             &["records", "resolve", "--help"],
@@ -291,6 +296,7 @@ mod tests {
             (&["route"][..], "'routes'"),
             (&["chekc"], "'check'"),
             (&["routes", "--jsno"], "'--json'"),
+            (&["migrate", "--prnt"], "'--print'"),
             (&["records", "shwo"], "'show'"),
         ] {
             let (text, is_error) = message(arguments);

@@ -39,6 +39,8 @@ Environment variables (durations: 300ms, 30s, 15min, 24h):
                                `sqlite`: sqlite:<path>, or with the feature `redis`: redis://…,
                                redis+sentinel://…, redis+cluster://… [default: memory:]
   APLOMB_STORE_EVICTION        `accept` allows a Redis that may evict records
+  APLOMB_MIGRATE               `off` refuses to start if migrations of the store are missing,
+                               instead of applying them [default: on]
   APLOMB_ENCRYPTION_KEYS       keys that encrypt stored responses: <id>:<base64 of 32 bytes>[,…]
   APLOMB_LEASE                 how long a crashed process blocks an idempotency key [default: 30s]
   APLOMB_MAX_HANDLER_DURATION  after this time a hung handler counts as crashed [default: 15min]

@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | [`Store::memory`] | in this process, lost when it ends | tests, and single processes that may lose state |
 //! | `Store::sqlite` (feature `sqlite`) | in one file; rate limits in this process | production on one machine |
-//! | `Store::postgres` (feature `postgres`) | records shared by all instances; rate limits in each instance | production on many machines that have a PostgreSQL |
+//! | `Store::postgres` (feature `postgres`) | shared by all instances | production on many machines that have a PostgreSQL |
 //! | `Store::redis` (feature `redis`) | shared by all instances | production on many machines |
 //!
 //! An implementation with several facets can combine them in one operation ([`AdmissionStore`]).
@@ -22,9 +22,13 @@
 //! let store = Store::new(Arc::new(MemoryLimits::new()), Arc::new(MemoryRecords::new()));
 //! ```
 
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod acquire;
 mod admission;
 mod encrypted;
 mod memory;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod migration;
 #[cfg_attr(
     not(any(feature = "sqlite", feature = "postgres")),
     expect(dead_code, unreachable_pub, reason = "only a database has pools")
@@ -45,12 +49,14 @@ pub use memory::MemoryRecords;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use pools::{PoolStatus, Pools};
 #[cfg(feature = "postgres")]
-pub use postgres::PostgresRecords;
+pub use postgres::{PostgresLimits, PostgresRecords};
 #[cfg(feature = "redis")]
 pub use redis::{RedisConfig, RedisStore};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteRecords;
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+use self::migration::OnMissing;
 use crate::clock::{Clock, SystemClock};
 pub use crate::facet::{StoreError, StoreFuture};
 use crate::policies::idempotency::IdempotencyStore;
@@ -203,7 +209,7 @@ impl Store {
     }
 
     /// Creates a store in the PostgreSQL database of this pool. The store has its own connections
-    /// to the database, and its own schema `aplomb`. Rate limits are in the memory of this process.
+    /// to the database, and its own schema `aplomb`.
     #[cfg(feature = "postgres")]
     pub fn postgres(pool: &::sqlx::PgPool) -> Self {
         Self::from_source(Source::Postgres(Box::new(
@@ -287,12 +293,60 @@ impl Store {
         }
     }
 
+    /// Applies the missing migrations, and returns their names; `None` if the store has no tables.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a setting is invalid, or the store cannot be migrated.
+    #[cfg(feature = "cli")]
+    #[cfg_attr(
+        not(any(feature = "postgres", feature = "sqlite")),
+        expect(clippy::unused_async, reason = "only a SQL database has migrations")
+    )]
+    pub(crate) async fn migrate(&self) -> Result<Option<Vec<String>>, StartErrors> {
+        self.errors.clone().into_result()?;
+        #[cfg(feature = "sqlite")]
+        if let Some(Source::Sqlite(file)) = &self.source {
+            return Ok(Some(migration::names(&file.migrate().await?)));
+        }
+        #[cfg(feature = "postgres")]
+        if let Some(Source::Postgres(config)) = &self.source {
+            return Ok(Some(migration::names(&config.migrate().await?)));
+        }
+        Ok(None)
+    }
+
+    /// Returns a script of the missing migrations, and changes nothing; `None` if the store has no
+    /// tables.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a setting is invalid, or the store cannot be read.
+    #[cfg(feature = "cli")]
+    #[cfg_attr(
+        not(any(feature = "postgres", feature = "sqlite")),
+        expect(clippy::unused_async, reason = "only a SQL database has migrations")
+    )]
+    pub(crate) async fn migration_script(&self) -> Result<Option<String>, StartErrors> {
+        self.errors.clone().into_result()?;
+        #[cfg(feature = "sqlite")]
+        if let Some(Source::Sqlite(file)) = &self.source {
+            return Ok(Some(file.migration_script().await?));
+        }
+        #[cfg(feature = "postgres")]
+        if let Some(Source::Postgres(config)) = &self.source {
+            return Ok(Some(config.migration_script().await?));
+        }
+        Ok(None)
+    }
+
     /// Returns `true` if `APLOMB_STORE` is set, but this store was set in code and ignores it.
     pub(crate) fn is_set_in_code(&self) -> bool {
         !self.is_from_env && std::env::var_os(VARIABLE).is_some_and(|value| !value.is_empty())
     }
 
-    /// Connects the store for the API with this namespace.
+    /// Connects the store for the API with this namespace. Applies missing migrations if `migrate`
+    /// is `true`; otherwise they are errors.
     ///
     /// # Errors
     ///
@@ -301,10 +355,11 @@ impl Store {
         &self,
         namespace: &str,
         secret: Option<Secret>,
+        migrate: bool,
     ) -> Result<ConnectedStore, StartErrors> {
         let mut errors = self.errors.clone();
         let opened = match self.source.clone() {
-            Some(source) => errors.collect(source.open(namespace, secret).await),
+            Some(source) => errors.collect(source.open(namespace, secret, migrate).await),
             None => None,
         };
         errors.into_result()?;
@@ -380,13 +435,14 @@ impl Source {
     }
 
     #[cfg_attr(
-        not(any(feature = "postgres", feature = "redis", feature = "sqlite")),
-        expect(unused_variables, reason = "a store in memory needs no namespace")
+        not(any(feature = "postgres", feature = "sqlite")),
+        expect(unused_variables, reason = "only a SQL database needs all of them")
     )]
     async fn open(
         self,
         namespace: &str,
         secret: Option<Secret>,
+        migrate: bool,
     ) -> Result<ConnectedStore, StartErrors> {
         match self {
             Self::Memory(facets) | Self::Facets(facets) => Ok(ConnectedStore {
@@ -398,7 +454,9 @@ impl Source {
             Self::Sqlite(file) => {
                 let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
                 let shared = secret.is_none().then_some(namespace);
-                let (records, shared) = file.open(Arc::clone(&clock), shared).await?;
+                let on_missing = OnMissing::from_setting(migrate);
+                let opened = file.open(Arc::clone(&clock), shared, on_missing).await;
+                let (records, shared) = opened?;
                 tracing::info!(
                     file = %records.file().display(),
                     "idempotency records are in a SQLite file; rate limits are in the memory of \
@@ -421,17 +479,15 @@ impl Source {
             #[cfg(feature = "postgres")]
             Self::Postgres(config) => {
                 let shared = secret.is_none().then_some(namespace);
-                let (records, shared) = config.open(shared).await?;
+                let on_missing = OnMissing::from_setting(migrate);
+                let (records, shared) = config.open(shared, on_missing).await?;
                 tracing::info!(
                     database = %records.url(),
-                    "idempotency records are in PostgreSQL; rate limits are in the memory of this \
-                     process"
+                    "idempotency records and rate limits are in PostgreSQL"
                 );
                 let transactions = Arc::new(records.work_pool(pools::PoolSettings::options()?));
-                let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-                let limits = MemoryLimits::with_capacity(MemoryLimits::DEFAULT_CAPACITY, clock);
                 let facets = Facets {
-                    limits: Arc::new(limits),
+                    limits: Arc::new(records.limits(namespace)),
                     records: Arc::new(records),
                     admission: None,
                 };

@@ -55,9 +55,11 @@ macro_rules! limit_store_suite {
             b02_limits_of_all_kinds_decide_all_or_nothing
             b02_several_limits_decide_all_or_nothing
             b02_opposite_orders_do_not_deadlock
+            b02_concurrent_calls_in_any_order_admit_exactly_the_burst
             b06_a_status_has_the_remaining_tokens_and_the_reset
             b08_a_request_takes_its_cost_in_tokens_or_none
             b08_a_cost_of_zero_is_admitted_and_takes_no_tokens
+            b08_a_cost_of_zero_for_an_exhausted_limit_rejects_no_other_limit
             b09_each_subject_has_its_own_bucket
             b17_a_shadow_limit_takes_tokens_and_rejects_no_request
             b17_enforced_limits_decide_if_a_shadow_limit_is_exhausted
@@ -280,6 +282,59 @@ pub async fn b02_opposite_orders_do_not_deadlock(store: Arc<impl LimitStore>, _:
     assert!(count >= 10, "{count} admitted");
 }
 
+/// Simultaneous calls with the same buckets of one caller, each call in another order, together
+/// admit exactly the smallest burst. A rejected call takes no tokens of the other buckets.
+pub async fn b02_concurrent_calls_in_any_order_admit_exactly_the_burst(
+    store: Arc<impl LimitStore>,
+    _: &impl Elapse,
+) {
+    let caller = Caller::new("alice");
+    let tasks: Vec<_> = (0..8)
+        .map(|number| {
+            let (store, caller) = (Arc::clone(&store), caller.clone());
+            tokio::spawn(async move {
+                let mut requests = requests_of(&caller);
+                requests.rotate_left(number % 4);
+                if number >= 4 {
+                    requests.reverse();
+                }
+                let mut count = 0;
+                for _ in 0..10 {
+                    count += u64::from(acquire(&store, &requests).await.admitted);
+                }
+                count
+            })
+        })
+        .collect();
+    let mut count = 0;
+    for task in tasks {
+        count += task.await.expect("no panic");
+    }
+    assert_eq!(count, 30);
+    for request in requests_of(&caller) {
+        let free = LimitRequest { cost: 0, ..request };
+        let remaining = acquire(&store, &[free]).await.statuses[0].remaining;
+        assert_eq!(remaining, request.quota.burst() - 30, "{:?}", request.quota);
+    }
+}
+
+/// Returns a request of this caller for a limit of each algorithm. The smallest burst is 30.
+fn requests_of(caller: &Caller) -> [LimitRequest<'_>; 4] {
+    let hour = Duration::from_hours(1);
+    let quotas = [
+        Quota::new(1, hour, 30),
+        Quota::fixed_window(40, DAY),
+        Quota::sliding_window(50, hour),
+        Quota::leaky_bucket(1, hour, 60),
+    ];
+    let mut limits = 1..;
+    quotas.map(|quota| {
+        let limit = limits.next().expect("an endless range");
+        let subject = LimitSubject::Caller(caller);
+        LimitRequest::new(Bucket { limit, subject }, quota.expect("a valid quota"))
+    })
+}
+
 /// A status has the remaining tokens, and the time until the bucket is full.
 pub async fn b06_a_status_has_the_remaining_tokens_and_the_reset(
     store: Arc<impl LimitStore>,
@@ -342,6 +397,34 @@ pub async fn b08_a_cost_of_zero_is_admitted_and_takes_no_tokens(
             (0, None, Duration::ZERO),
             "{algorithm:?}"
         );
+    }
+}
+
+/// A request with cost 0 for an exhausted limit does not reject the requests of the same call for
+/// other limits, with each algorithm.
+pub async fn b08_a_cost_of_zero_for_an_exhausted_limit_rejects_no_other_limit(
+    store: Arc<impl LimitStore>,
+    _: &impl Elapse,
+) {
+    for (limit, algorithm) in (1..).zip(ALGORITHMS) {
+        let exhausted = request_with(algorithm, limit);
+        count_admitted(&store, exhausted, 10).await;
+        let free = LimitRequest {
+            cost: 0,
+            max_queue_wait: Duration::ZERO,
+            ..exhausted
+        };
+        for (other, algorithm) in (1..).zip(ALGORITHMS) {
+            let taking = request_with(algorithm, 10 * limit + other);
+            for remaining in [9, 8] {
+                let both = acquire(&store, &[free, taking]).await;
+                assert!(both.admitted, "{algorithm:?}: {both:?}");
+                let statuses = both.statuses;
+                assert_eq!((statuses[0].remaining, statuses[0].wait), (0, None));
+                assert!(statuses[0].resets_in > Duration::ZERO, "{statuses:?}");
+                assert_eq!(statuses[1].remaining, remaining, "{algorithm:?}");
+            }
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 
 mod concurrent;
 mod faults;
+mod limits;
+mod migrations;
 mod pgbouncer;
 mod start;
 mod suites;

@@ -7,7 +7,7 @@ use std::thread;
 use aplomb::Api;
 use aplomb::policies::idempotency::{BeginOutcome, IdempotencyStore};
 use aplomb::store::{PostgresRecords, Store};
-use aplomb::testing::{PostgresServer, TestLog};
+use aplomb::testing::{PostgresServer, TestLog, eventually};
 use futures_util::future::join_all;
 use sqlx::{ConnectOptions, PgPool};
 use tokio::time::{Duration, Instant};
@@ -138,7 +138,7 @@ async fn missing_privileges_are_an_error() {
     server
         .execute("GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA aplomb TO app")
         .await;
-    assert_start_error(&url, "missing DELETE on aplomb.record").await;
+    assert_start_error(&url, "DELETE on aplomb.record").await;
     server
         .execute("GRANT DELETE ON ALL TABLES IN SCHEMA aplomb TO app")
         .await;
@@ -146,16 +146,6 @@ async fn missing_privileges_are_an_error() {
         .await
         .expect("enough privileges");
     store.begin(&begin(1)).await.expect("a begin");
-}
-
-#[tokio::test]
-async fn tables_of_a_newer_version_are_an_error() {
-    let server = PostgresServer::start();
-    drop(open(&server, "postgres").await);
-    server
-        .execute("INSERT INTO aplomb.migration (version) VALUES (99)")
-        .await;
-    assert_start_error(&server.url(), "a newer version of Aplomb").await;
 }
 
 #[tokio::test]
@@ -225,6 +215,11 @@ async fn settings_that_lose_commits_are_logged_at_start() {
     let _listening = log.listen();
     let server = PostgresServer::start_with(&["synchronous_commit=off"]);
     let replica = server.start_replica();
+    eventually("the replica streams", async || {
+        let replicas = "SELECT count(*) FROM pg_stat_replication";
+        server.query(replicas).await == "1"
+    })
+    .await;
     drop(open(&server, "postgres").await);
     let lines = log.lines();
     let messages: Vec<_> = lines

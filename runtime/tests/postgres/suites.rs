@@ -18,6 +18,15 @@ async fn store(
     (records, Box::leak(Box::new(clock)))
 }
 
+mod limits {
+    use super::*;
+
+    aplomb::limit_store_suite!(every_case: PostgresServer::start() => |server, case| async {
+        let (records, clock) = store(server, case).await;
+        (Arc::new(records.limits("test")), clock)
+    });
+}
+
 mod records {
     use super::*;
 

@@ -7,8 +7,13 @@ JOIN pg_namespace ON pg_namespace.oid = relnamespace,
     unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege
 WHERE nspname = 'aplomb'
     AND (
-        relname = 'record'
+        relname IN ('record', 'bucket', 'bucket_log')
         OR (relname = 'secret' AND privilege IN ('SELECT', 'INSERT'))
         OR (relname = 'migration' AND privilege = 'SELECT')
     )
     AND NOT has_table_privilege(pg_class.oid, privilege)
+UNION ALL
+SELECT 'EXECUTE on function aplomb.' || proname
+FROM pg_proc
+JOIN pg_namespace ON pg_namespace.oid = pronamespace
+WHERE nspname = 'aplomb' AND NOT has_function_privilege(pg_proc.oid, 'EXECUTE')

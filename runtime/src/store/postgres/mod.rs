@@ -1,7 +1,7 @@
 //! A store in a PostgreSQL database, which all instances share.
 //!
 //! The records of idempotency keys are as durable as the application's own tables. Rate limits are
-//! in the memory of each instance. The server must be PostgreSQL 14 or newer, and the store must
+//! in tables that a crash of the server empties, so no request waits for the disk. The server must be PostgreSQL 14 or newer, and the store must
 //! use its primary, not a read replica.
 //!
 //! # Tables
@@ -9,7 +9,7 @@
 //! The tables and functions are in the schema `aplomb`. They are created at the first start, so the
 //! role of that start needs the privilege `CREATE` on the database. Any number of instances can
 //! start at the same time. The role of a later start needs `USAGE` on the schema, and `SELECT`,
-//! `INSERT`, `UPDATE` and `DELETE` on its tables.
+//! `INSERT`, `UPDATE` and `DELETE` on its tables, and `EXECUTE` on its functions.
 //!
 //! # Connections
 //!
@@ -48,6 +48,7 @@
 
 mod config;
 mod connect;
+mod limits;
 mod open;
 mod records;
 mod removal;
@@ -64,9 +65,12 @@ use sqlx::postgres::PgPoolOptions;
 
 pub(super) use self::config::{FORM, PostgresConfig};
 use self::connect::Connections;
+pub use self::limits::PostgresLimits;
 pub(crate) use self::records::settle;
 use self::removal::Removal;
 use self::resent::ResentBegins;
+#[cfg(test)]
+pub(super) use self::schema::SCHEMA;
 use crate::facet::StoreFuture;
 use crate::policies::idempotency::{
     Begin, BeginOutcome, Complete, CompleteOutcome, IdempotencyStore, Lease, RecordKey,

@@ -11,10 +11,15 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::config::PostgresConfig;
 use super::connect::{CONNECT_PAUSE, Connections, TIMEOUT, TOO_MANY_CONNECTIONS, code, describe};
 use super::removal::Removal;
-use super::schema::{self, NEWEST, SchemaError};
+use super::schema;
+#[cfg(feature = "cli")]
+use super::schema::SCHEMA;
 use super::{PostgresRecords, Shared};
 use crate::secret::Secret;
 use crate::start::StartError;
+use crate::store::migration::{Migration, OnMissing};
+#[cfg(feature = "cli")]
+use crate::store::migration::{MigrationError, MigrationList};
 
 /// The maximum number of connections for the requests of an instance.
 const CONNECTIONS: usize = 10;
@@ -30,7 +35,8 @@ impl PostgresRecords {
     /// Fails if the database cannot be reached or written, if the role has too few privileges, or
     /// if a newer version of Aplomb has migrated the database.
     pub async fn open(options: PgConnectOptions) -> Result<Self, StartError> {
-        let (records, _) = PostgresConfig::new(options).open(None).await?;
+        let config = PostgresConfig::new(options);
+        let (records, _) = config.open(None, OnMissing::Apply).await?;
         Ok(records)
     }
 
@@ -41,7 +47,9 @@ impl PostgresRecords {
     ///
     /// Fails if the URL is invalid, and in the same cases as [`open`](Self::open).
     pub async fn connect(url: &str) -> Result<Self, StartError> {
-        let (records, _) = PostgresConfig::from_url(url)?.open(None).await?;
+        let (records, _) = PostgresConfig::from_url(url)?
+            .open(None, OnMissing::Apply)
+            .await?;
         Ok(records)
     }
 }
@@ -52,14 +60,15 @@ impl PostgresConfig {
     pub(in crate::store) async fn open(
         self,
         namespace: Option<&str>,
+        on_missing: OnMissing,
     ) -> Result<(PostgresRecords, Option<Secret>), StartError> {
         let url = self.redacted_url();
         let error = |reason: String| self.error(reason);
         let deadline = Instant::now() + TIMEOUT;
         let mut connection = self.connect(deadline).await.map_err(error)?;
-        let prepared = timeout_at(deadline, prepare(&mut connection, namespace)).await;
+        let prepared = timeout_at(deadline, prepare(&mut connection, namespace, on_missing));
         let no_reply = |_| error(format!("no reply within {TIMEOUT:?}"));
-        let prepared = prepared.map_err(no_reply)?.map_err(error)?;
+        let prepared = prepared.await.map_err(no_reply)?.map_err(error)?;
         for warning in prepared.warnings {
             tracing::warn!(store = %url, "{warning}");
         }
@@ -77,6 +86,35 @@ impl PostgresConfig {
             shared: Arc::new(shared),
         };
         Ok((records, secret))
+    }
+
+    /// Applies the missing migrations, and returns them.
+    #[cfg(feature = "cli")]
+    pub(in crate::store) async fn migrate(&self) -> Result<Vec<&'static Migration>, StartError> {
+        let error = |reason: String| self.error(reason);
+        let connected = self.connect(Instant::now() + TIMEOUT).await;
+        let mut connection = connected.map_err(error)?;
+        let (_, migrations) = migrate(&mut connection, OnMissing::Apply)
+            .await
+            .map_err(error)?;
+        // The migrations are committed, so an error of the last message changes nothing.
+        let _ = connection.close().await;
+        Ok(migrations)
+    }
+
+    /// Returns a script that applies the missing migrations. Changes nothing. The database need not
+    /// exist.
+    #[cfg(feature = "cli")]
+    pub(in crate::store) async fn migration_script(&self) -> Result<String, StartError> {
+        let error = |reason: String| self.error(reason);
+        let list = match self.endpoint.connect().await {
+            Ok(mut connection) => read_list(&mut connection).await,
+            Err(error) if code(&error).as_deref() == Some(NO_DATABASE) => Ok(schema::empty_list()),
+            Err(error) => Err(error),
+        };
+        let list = list.map_err(MigrationError::Database);
+        let script = list.and_then(|list| SCHEMA.script(&list));
+        script.map_err(|failure| error(failure.describe(describe_refusal)))
     }
 
     /// Opens the first connection. A server that is starting is awaited.
@@ -106,44 +144,60 @@ struct Prepared {
     warnings: Vec<String>,
 }
 
-/// Checks the server and the privileges of the role, and creates the tables and the secret, in one
-/// transaction.
+/// Checks the server and the privileges of the role, applies the missing migrations, and creates the
+/// secret.
 async fn prepare(
     connection: &mut PgConnection,
     namespace: Option<&str>,
+    on_missing: OnMissing,
 ) -> Result<Prepared, String> {
-    let describe = |error: sqlx::Error| describe_refusal(&error);
-    let mut transaction = connection.begin().await.map_err(describe)?;
-    let server = Server::inspect(&mut transaction).await.map_err(describe)?;
-    server.check()?;
-    let missing = missing_privileges(&mut transaction)
-        .await
-        .map_err(describe)?;
-    if !missing.is_empty() {
-        return Err(server.describe_missing(&missing));
-    }
-    match schema::migrate(&mut transaction).await {
-        Ok(()) => {}
-        Err(SchemaError::Newer { found }) => {
-            return Err(format!(
-                "a newer version of Aplomb has migrated the database (tables of version {found}; \
-                 this version knows {NEWEST}): use that version"
-            ));
-        }
-        Err(SchemaError::Database(error)) => return Err(server.describe_migration_error(&error)),
-    }
+    let (server, _) = migrate(connection, on_missing).await?;
     let secret = match namespace {
-        Some(namespace) => Some(
-            secret(&mut transaction, namespace)
-                .await
-                .map_err(describe)?,
-        ),
+        Some(namespace) => {
+            let secret = secret(connection, namespace).await;
+            Some(secret.map_err(|error| describe_refusal(&error))?)
+        }
         None => None,
     };
-    transaction.commit().await.map_err(describe)?;
     let warnings = server.warnings();
     Ok(Prepared { secret, warnings })
 }
+
+/// Checks the server and the privileges of the role, and applies the missing migrations in one
+/// transaction.
+async fn migrate(
+    connection: &mut PgConnection,
+    on_missing: OnMissing,
+) -> Result<(Server, Vec<&'static Migration>), String> {
+    let describe = |error: sqlx::Error| describe_refusal(&error);
+    let mut transaction = connection.begin_with(BEGIN).await.map_err(describe)?;
+    let server = Server::inspect(&mut transaction).await.map_err(describe)?;
+    server.check()?;
+    let missing = missing_privileges(&mut transaction).await;
+    let missing = missing.map_err(describe)?;
+    if !missing.is_empty() {
+        return Err(server.describe_missing(&missing));
+    }
+    let migrations = schema::migrate(&mut transaction, on_missing).await;
+    let migrations = migrations
+        .map_err(|error| error.describe(|error| server.describe_migration_error(error)))?;
+    transaction.commit().await.map_err(describe)?;
+    Ok((server, migrations))
+}
+
+/// Reads the list of applied migrations in a transaction, because two statements outside of a
+/// transaction can use different connections of a PgBouncer.
+#[cfg(feature = "cli")]
+async fn read_list(connection: &mut PgConnection) -> Result<MigrationList, sqlx::Error> {
+    let mut transaction = connection.begin_with(BEGIN).await?;
+    let list = schema::read_list(&mut transaction).await?;
+    transaction.rollback().await?;
+    Ok(list)
+}
+
+/// The beginning of each transaction of a start. It needs the isolation level READ COMMITTED, to see
+/// the migrations of another process after a wait.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 /// The facts about a server that decide if a store can use it.
 #[derive(Debug, Clone, Default)]
@@ -254,7 +308,8 @@ impl Server {
         format!(
             "the role {role:?} has too few privileges: missing {missing}; execute GRANT USAGE ON \
              SCHEMA aplomb TO \"{role}\"; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN \
-             SCHEMA aplomb TO \"{role}\""
+             SCHEMA aplomb TO \"{role}\"; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA aplomb TO \
+             \"{role}\""
         )
     }
 }
@@ -273,19 +328,22 @@ async fn missing_privileges(connection: &mut PgConnection) -> Result<Vec<String>
 
 /// Reads the secret that the instances of an API share, or creates it.
 async fn secret(connection: &mut PgConnection, namespace: &str) -> Result<Vec<u8>, sqlx::Error> {
+    let mut transaction = connection.begin_with(BEGIN).await?;
     sqlx::query(
         "INSERT INTO aplomb.secret (namespace, secret) VALUES ($1, $2) ON CONFLICT DO NOTHING",
     )
     .persistent(false)
     .bind(namespace)
     .bind(Secret::random().as_bytes().to_vec())
-    .execute(&mut *connection)
+    .execute(&mut *transaction)
     .await?;
-    sqlx::query_scalar("SELECT secret FROM aplomb.secret WHERE namespace = $1")
+    let secret = sqlx::query_scalar("SELECT secret FROM aplomb.secret WHERE namespace = $1")
         .persistent(false)
         .bind(namespace)
-        .fetch_one(connection)
-        .await
+        .fetch_one(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    Ok(secret)
 }
 
 /// Describes an error of the start, with a remedy where there is one.
@@ -306,7 +364,7 @@ fn describe_refusal(error: &sqlx::Error) -> String {
         (_, Some("28P01" | "28000")) => {
             format!("the server rejects the user or the password: {described}")
         }
-        (_, Some("3D000")) => format!("{described}: create it, or correct the URL"),
+        (_, Some(NO_DATABASE)) => format!("{described}: create it, or correct the URL"),
         (_, Some(TOO_MANY_CONNECTIONS)) => format!(
             "the server has no free connection: {described}; increase max_connections, or use \
              fewer connections"
@@ -319,6 +377,7 @@ const NOT_POSTGRES: &str = "the server does not speak the protocol of PostgreSQL
 
 /// The codes of errors (SQLSTATE).
 const STARTING: &str = "57P03";
+const NO_DATABASE: &str = "3D000";
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use crate::policies::idempotency::{
 const HEARTBEAT_BATCH: usize = 256;
 
 /// The maximum number of expired rows that one statement removes. A batch takes a few milliseconds.
-const REMOVAL_BATCH: i64 = 1_000;
+pub(super) const REMOVAL_BATCH: i64 = 1_000;
 
 /// The life of the marker that stops a late duplicate of a `begin`. A statement that was sent over a
 /// broken connection is executed within this time, or not.
@@ -246,7 +246,7 @@ pub(crate) async fn settle(
 }
 
 /// The limits of a call for a new request. Its client can retry.
-const NEW_REQUEST: CallLimits = CallLimits {
+pub(super) const NEW_REQUEST: CallLimits = CallLimits {
     timeout: TIMEOUT,
     when_refused: WhenRefused::Fail,
 };
@@ -272,13 +272,16 @@ fn lease_arguments(lease: Lease) -> PgArguments {
     arguments
 }
 
-fn bind<'q, T: Encode<'q, Postgres> + Type<Postgres>>(arguments: &mut PgArguments, value: T) {
+pub(super) fn bind<'q, T: Encode<'q, Postgres> + Type<Postgres>>(
+    arguments: &mut PgArguments,
+    value: T,
+) {
     arguments
         .add(value)
         .expect("a value that is shorter than the limit of 2 GB");
 }
 
-fn only_row(fetched: &Fetched) -> Result<&PgRow, StoreError> {
+pub(super) fn only_row(fetched: &Fetched) -> Result<&PgRow, StoreError> {
     fetched.rows.first().ok_or_else(unexpected)
 }
 
@@ -293,8 +296,6 @@ fn has_changed(fetched: &Fetched) -> Result<bool, StoreError> {
     Ok(has_changed)
 }
 
-fn unexpected() -> StoreError {
-    StoreError::Failed(String::from(
-        "the database returned an unexpected number of rows",
-    ))
+pub(super) fn unexpected() -> StoreError {
+    StoreError::Failed(String::from("the database returned unexpected rows"))
 }

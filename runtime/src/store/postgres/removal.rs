@@ -5,7 +5,8 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use super::connect::Connections;
-use super::records::remove_expired;
+use super::{limits, records};
+use crate::facet::StoreError;
 
 /// The task that removes expired rows. It ends when this value is dropped.
 #[derive(Debug)]
@@ -35,15 +36,23 @@ async fn run(connections: Arc<Connections>) {
         sleep(INTERVAL.mul_f64(0.5 + rand::random::<f64>())).await;
         connections.close_idle().await;
         loop {
-            match remove_expired(&connections).await {
+            match remove_batch(&connections).await {
                 Ok(true) => sleep(BATCH_PAUSE).await,
                 Ok(false) => break,
                 // The next removal tries again. Expired rows have no effect on requests.
                 Err(error) => {
-                    tracing::debug!(%error, "expired records could not be removed");
+                    tracing::debug!(%error, "expired records and full buckets could not be removed");
                     break;
                 }
             }
         }
     }
+}
+
+/// Removes one batch of expired records, and one batch of full buckets. Returns `true` if there may
+/// be more.
+async fn remove_batch(connections: &Connections) -> Result<bool, StoreError> {
+    let records = records::remove_expired(connections).await?;
+    let buckets = limits::remove_full(connections).await?;
+    Ok(records || buckets)
 }

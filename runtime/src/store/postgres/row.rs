@@ -1,5 +1,6 @@
 //! The values of statements: their arguments, and the rows that they return.
 
+use core::fmt;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -22,9 +23,9 @@ pub(super) const UNKNOWN: i16 = 3;
 /// The longest time that is stored: 1,000 years.
 const LONGEST: Duration = Duration::from_hours(1_000 * 365 * 24);
 
-/// An argument of the type `uuid`: the name of a record, or a token.
-#[derive(Clone, Copy)]
-pub(super) struct Uuid([u8; 16]);
+/// An argument of the type `uuid`: the name of a record, a token, or a bucket.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Uuid(pub(super) [u8; 16]);
 
 impl From<RecordKey> for Uuid {
     fn from(key: RecordKey) -> Self {
@@ -35,6 +36,19 @@ impl From<RecordKey> for Uuid {
 impl From<Token> for Uuid {
     fn from(token: Token) -> Self {
         Self(token.as_u128().to_be_bytes())
+    }
+}
+
+/// Formats the argument like the database.
+impl fmt::Display for Uuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, byte) in self.0.iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
     }
 }
 

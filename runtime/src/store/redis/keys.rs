@@ -1,12 +1,11 @@
-use std::net::IpAddr;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::policies::idempotency::{RecordKey, Token};
-use crate::policies::rate_limit::{Bucket, LimitSubject};
+use crate::policies::rate_limit::Bucket;
 use crate::request::Caller;
 use crate::request::OwnerHasher;
+use crate::store::acquire::hash_subject;
 
 /// The names of the Redis keys of one namespace: `ap1:<namespace>:{<owner>}:<kind>:<name>`.
 ///
@@ -44,19 +43,7 @@ impl Keys {
 
     /// Returns the Redis key of a bucket.
     pub(super) fn bucket(&self, bucket: &Bucket<'_>) -> String {
-        let owner = match bucket.subject {
-            LimitSubject::Caller(caller) => self.owners.hash_caller(caller),
-            LimitSubject::Address(IpAddr::V4(address)) => {
-                self.owners.hash_owner("address", &address.octets())
-            }
-            LimitSubject::Address(IpAddr::V6(address)) => {
-                self.owners.hash_owner("address", &address.octets())
-            }
-            LimitSubject::Key(key) => self.owners.hash_owner("key", key.as_bytes()),
-            LimitSubject::Everyone => self
-                .owners
-                .hash_owner("everyone", &bucket.limit.to_be_bytes()),
-        };
+        let owner = hash_subject(&self.owners, bucket);
         self.key(&owner, "l:", &base64(&bucket.limit.to_be_bytes()))
     }
 
@@ -90,6 +77,7 @@ fn base64(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::policies::idempotency::RecordNames;
+    use crate::policies::rate_limit::LimitSubject;
 
     #[test]
     fn all_keys_of_a_caller_have_the_same_tag() {

@@ -6,7 +6,8 @@ use redis::Value;
 use super::RedisStore;
 use super::link::WhenDisconnected;
 use super::script::{ScriptCall, unexpected};
-use crate::policies::rate_limit::{Acquired, Algorithm, BucketState, LimitRequest, LimitStore};
+use crate::policies::rate_limit::{Acquired, BucketState, LimitRequest, LimitStore};
+use crate::store::acquire::{BUCKET, FIXED_WINDOW, RequestNumbers, SLIDING_WINDOW, parse_states};
 use crate::store::{StoreError, StoreFuture};
 
 impl LimitStore for RedisStore {
@@ -144,28 +145,18 @@ pub(super) fn give_back_argument(
 
 /// Returns the first argument for a bucket.
 ///
-/// It contains:
-///
-/// - the kind of the bucket
-/// - the cost of the request
-/// - the largest number of used tokens with which the request still fits
-/// - the time in which the bucket refills
+/// It contains the kind of the bucket, the cost of the request, the largest number of used tokens
+/// with which the request still fits, and the time in which the bucket refills.
 ///
 /// The argument is packed into bytes, because the server parses text three times as slowly.
 fn acquire_argument(request: &LimitRequest<'_>) -> Vec<u8> {
-    let LimitRequest { quota, cost, .. } = *request;
-    let (kind, cost, max_used) = match quota.algorithm() {
-        Algorithm::TokenBucket | Algorithm::LeakyBucket => {
-            let cost = quota.interval().saturating_mul(cost);
-            (BUCKET, cost, quota.max_ahead(cost, request.max_queue_wait))
-        }
-        Algorithm::FixedWindow => (FIXED_WINDOW, cost, quota.burst().saturating_sub(cost)),
-        Algorithm::SlidingWindow => (SLIDING_WINDOW, cost, quota.burst().saturating_sub(cost)),
-    };
-    pack(
-        kind + if request.shadow { SHADOW } else { 0 },
-        [cost, max_used, quota.window()],
-    )
+    let RequestNumbers {
+        kind,
+        cost,
+        max_used,
+        window,
+    } = RequestNumbers::new(request);
+    pack(kind, [cost, max_used, window])
 }
 
 #[expect(
@@ -181,13 +172,6 @@ fn pack(kind: u8, numbers: [u64; 3]) -> Vec<u8> {
     packed
 }
 
-// The kinds of buckets in the scripts.
-const BUCKET: u8 = 0;
-const FIXED_WINDOW: u8 = 1;
-const SLIDING_WINDOW: u8 = 2;
-/// The number that is added to the kind of a shadow limit.
-const SHADOW: u8 = 3;
-
 fn parse_numbers(reply: &Value) -> Option<Vec<u64>> {
     let Value::Array(values) = reply else {
         return None;
@@ -197,29 +181,4 @@ fn parse_numbers(reply: &Value) -> Option<Vec<u64>> {
         _ => None,
     };
     values.iter().map(number).collect()
-}
-
-/// Parses the states of the buckets; `None` if there are too few or too many numbers.
-fn parse_states(numbers: &[u64], requests: &[LimitRequest<'_>]) -> Option<Vec<BucketState>> {
-    let mut numbers = numbers.iter().copied();
-    let mut next = || numbers.next();
-    let states = requests.iter().map(|request| {
-        let (burst, window) = (request.quota.burst(), request.quota.window());
-        Some(match request.quota.algorithm() {
-            Algorithm::TokenBucket | Algorithm::LeakyBucket => {
-                BucketState::Ahead(next()?.min(window))
-            }
-            Algorithm::FixedWindow => BucketState::Window {
-                used: next()?.min(burst),
-                left: next()?,
-            },
-            Algorithm::SlidingWindow => BucketState::Log {
-                used: next()?.min(burst),
-                leaves: next()?,
-                room: next()?,
-            },
-        })
-    });
-    let states = states.collect::<Option<Vec<BucketState>>>()?;
-    numbers.next().is_none().then_some(states)
 }

@@ -45,6 +45,8 @@ use std::sync::Arc;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePoolOptions};
 
+#[cfg(test)]
+pub(super) use self::schema::SCHEMA;
 pub(crate) use self::write_lock::{WriteLock, WritePermit};
 use self::writer::Writer;
 use crate::clock::{Clock, Timestamp};

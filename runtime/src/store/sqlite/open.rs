@@ -10,12 +10,15 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection};
 use tokio::time::{Instant, sleep};
 
-use super::schema::{self, NEWEST, SchemaError};
+use super::schema::{self, SCHEMA};
 use super::writer::Writer;
 use super::{SqliteFile, SqliteRecords, WriteLock, code};
 use crate::clock::Clock;
 use crate::secret::Secret;
 use crate::start::StartError;
+#[cfg(feature = "cli")]
+use crate::store::migration::Migration;
+use crate::store::migration::{MigrationError, OnMissing};
 
 /// The time for which SQLite waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,7 +42,8 @@ impl SqliteRecords {
         options: SqliteConnectOptions,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
-        let (records, _) = SqliteFile::new(options).open(clock, None).await?;
+        let file = SqliteFile::new(options);
+        let (records, _) = file.open(clock, None, OnMissing::Apply).await?;
         Ok(records)
     }
 }
@@ -73,27 +77,23 @@ impl SqliteFile {
 
     /// Opens the file. With a namespace, also returns the secret of this API, which is created in
     /// the file if necessary.
-    pub(crate) async fn open(
+    pub(in crate::store) async fn open(
         &self,
         clock: Arc<dyn Clock>,
         namespace: Option<&str>,
+        on_missing: OnMissing,
     ) -> Result<(SqliteRecords, Option<Secret>), StartError> {
         let file = self.path().to_owned();
-        let error = |reason: String| {
-            StartError::new(format!("the SQLite file {}: {reason}", file.display()))
-        };
-        check_path(&file).map_err(error)?;
+        check_path(&file).map_err(|reason| self.error(&reason))?;
+        if on_missing == OnMissing::Refuse && !file.exists() {
+            let missing = SCHEMA.check(&[]);
+            missing.map_err(|error| self.migration_error(&error))?;
+        }
         let options = self.connect_options().disable_statement_logging();
         let connected = connect(&options).await;
-        let mut connection = connected.map_err(|failure| error(describe(&failure)))?;
-        let secret = prepare(&mut connection, namespace).await;
-        let secret = secret.map_err(|failure| match failure {
-            SchemaError::Newer { found } => error(format!(
-                "a newer version of Aplomb has written it (tables of version {found}; this \
-                 version knows {NEWEST}): use that version"
-            )),
-            SchemaError::Database(failure) => error(describe(&failure)),
-        })?;
+        let mut connection = connected.map_err(|failure| self.error(&describe(&failure)))?;
+        let secret = prepare(&mut connection, namespace, on_missing).await;
+        let secret = secret.map_err(|error| self.migration_error(&error))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .test_before_acquire(false)
@@ -103,17 +103,62 @@ impl SqliteFile {
         let lock = Arc::clone(&write_lock);
         let writer = Writer::start(connection, options, Arc::clone(&clock), lock);
         let writer = writer.map_err(|failure| {
-            error(format!("cannot start the thread of the writer: {failure}"))
+            self.error(&format!("cannot start the thread of the writer: {failure}"))
         })?;
         let secret = secret.map(Secret::new).transpose()?;
         let records = SqliteRecords {
             writer,
             readers,
             clock,
-            file: Arc::new(file.clone()),
+            file: Arc::new(file),
             write_lock,
         };
         Ok((records, secret))
+    }
+
+    /// Applies the missing migrations, and returns them. Creates the file if it is missing.
+    #[cfg(feature = "cli")]
+    pub(in crate::store) async fn migrate(&self) -> Result<Vec<&'static Migration>, StartError> {
+        check_path(self.path()).map_err(|reason| self.error(&reason))?;
+        let migrated = async {
+            let options = self.connect_options().disable_statement_logging();
+            let mut connection = connect(&options).await?;
+            let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+            let migrations = schema::migrate(&mut transaction).await?;
+            transaction.commit().await?;
+            connection.close().await?;
+            Ok(migrations)
+        };
+        migrated.await.map_err(|error| self.migration_error(&error))
+    }
+
+    /// Returns a script that applies the missing migrations. Changes nothing, and does not create
+    /// the file.
+    #[cfg(feature = "cli")]
+    pub(in crate::store) async fn migration_script(&self) -> Result<String, StartError> {
+        check_path(self.path()).map_err(|reason| self.error(&reason))?;
+        let list = async {
+            if !self.path().exists() {
+                return Ok(schema::empty_list());
+            }
+            let options = self.options.clone();
+            let options = options.create_if_missing(false).read_only(true);
+            let options = options.busy_timeout(BUSY_TIMEOUT);
+            let mut connection = connect(&options.disable_statement_logging()).await?;
+            schema::read_list(&mut connection).await
+        };
+        let list = list.await.map_err(MigrationError::Database);
+        let script = list.and_then(|list| SCHEMA.script(&list));
+        script.map_err(|error| self.migration_error(&error))
+    }
+
+    fn error(&self, reason: &str) -> StartError {
+        let file = self.path().display();
+        StartError::new(format!("the SQLite file {file}: {reason}"))
+    }
+
+    fn migration_error(&self, error: &MigrationError) -> StartError {
+        self.error(&error.describe(describe))
     }
 }
 
@@ -154,9 +199,16 @@ async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConnection, sql
 async fn prepare(
     connection: &mut SqliteConnection,
     namespace: Option<&str>,
-) -> Result<Option<Vec<u8>>, SchemaError> {
+    on_missing: OnMissing,
+) -> Result<Option<Vec<u8>>, MigrationError> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    schema::migrate(&mut transaction).await?;
+    match on_missing {
+        OnMissing::Apply => drop(schema::migrate(&mut transaction).await?),
+        OnMissing::Refuse => {
+            let list = schema::read_list(&mut transaction).await?;
+            SCHEMA.check(&list.applied)?;
+        }
+    }
     let secret = match namespace {
         Some(namespace) => Some(secret(&mut transaction, namespace).await?),
         None => None,

@@ -3,52 +3,78 @@
 //! All names begin with `aplomb_`, so that they never meet the tables of the application or the
 //! migrations of sqlx.
 
+use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
 
-/// The migrations, in their order. A migration that was released never changes.
-const MIGRATIONS: [&str; 1] = [include_str!("0001_records.sql")];
+use crate::store::migration::{AppliedMigration, Migration, MigrationError, MigrationList, Schema};
 
-/// The error of a migration.
-#[derive(Debug)]
-pub(super) enum SchemaError {
-    Database(sqlx::Error),
-    /// A newer version of Aplomb has written the file.
-    Newer {
-        found: i64,
-    },
-}
+pub(in crate::store) static SCHEMA: Schema = Schema {
+    table: "aplomb_migration",
+    begin: "BEGIN IMMEDIATE;",
+    lock: "",
+    migrations: &[Migration {
+        version: 1,
+        name: "records",
+        sql: include_str!("0001_records.sql"),
+    }],
+};
 
-impl From<sqlx::Error> for SchemaError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Database(error)
+/// Creates the list of applied migrations.
+const SETUP: &str = "\
+CREATE TABLE aplomb_migration (
+    version INTEGER NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    checksum TEXT NOT NULL,
+    applied_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+) STRICT;
+";
+
+/// Returns the list of a database without tables.
+pub(super) fn empty_list() -> MigrationList {
+    MigrationList {
+        setup: String::from(SETUP),
+        applied: Vec::new(),
     }
 }
 
-/// The newest version of the tables that this build knows.
-pub(super) const NEWEST: i64 = MIGRATIONS.len().cast_signed() as i64;
-
-/// Creates the tables, or applies the migrations that are missing. The caller holds the write lock,
-/// so several processes can start at the same time.
-pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), SchemaError> {
-    sqlx::query(
-        "CREATE TABLE IF NOT EXISTS aplomb_migration (version INTEGER NOT NULL PRIMARY KEY) STRICT",
+/// Reads the list of applied migrations. Needs no tables, and changes nothing.
+pub(super) async fn read_list(
+    connection: &mut SqliteConnection,
+) -> Result<MigrationList, sqlx::Error> {
+    let tables: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'aplomb_migration'",
     )
-    .execute(&mut *connection)
+    .fetch_one(&mut *connection)
     .await?;
-    let found: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM aplomb_migration")
-        .fetch_one(&mut *connection)
+    if tables == 0 {
+        return Ok(empty_list());
+    }
+    let rows: Vec<(i64, String)> = sqlx::query_as("SELECT version, checksum FROM aplomb_migration")
+        .fetch_all(connection)
         .await?;
-    if found > NEWEST {
-        return Err(SchemaError::Newer { found });
+    let applied = |(version, checksum)| AppliedMigration { version, checksum };
+    Ok(MigrationList {
+        setup: String::new(),
+        applied: rows.into_iter().map(applied).collect(),
+    })
+}
+
+/// Applies the missing migrations, and returns them. The caller holds the write lock.
+pub(super) async fn migrate(
+    connection: &mut SqliteConnection,
+) -> Result<Vec<&'static Migration>, MigrationError> {
+    let list = read_list(connection).await?;
+    let missing = SCHEMA.missing(&list.applied)?;
+    execute(connection, list.setup).await?;
+    for migration in &missing {
+        execute(connection, SCHEMA.statements(migration)).await?;
     }
-    for (version, migration) in (1_i64..).zip(MIGRATIONS) {
-        if version > found {
-            sqlx::raw_sql(migration).execute(&mut *connection).await?;
-            sqlx::query("INSERT INTO aplomb_migration (version) VALUES (?1)")
-                .bind(version)
-                .execute(&mut *connection)
-                .await?;
-        }
-    }
+    Ok(missing)
+}
+
+async fn execute(connection: &mut SqliteConnection, statements: String) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(AssertSqlSafe(statements))
+        .execute(connection)
+        .await?;
     Ok(())
 }
