@@ -25,6 +25,10 @@
 mod admission;
 mod encrypted;
 mod memory;
+#[cfg_attr(
+    not(any(feature = "sqlite", feature = "postgres")),
+    expect(dead_code, unreachable_pub, reason = "only a database has pools")
+)]
 pub(crate) mod pools;
 #[cfg(feature = "postgres")]
 pub mod postgres;
