@@ -17,7 +17,8 @@ everything is compiled.
 Tests of one package or with a name, without the examples of the documentation:
   ./test.sh -E 'package(aplomb-http-tests)'      ./test.sh -E 'test(a08_)'
 
-Needs python3, patch, cc and redis-server 7 or newer. As root on Debian it installs the missing ones.
+Needs python3, patch, cc, redis-server 7 or newer, PostgreSQL 14 or newer and pgbouncer. As root on Debian it installs
+the missing ones. The tests start servers of their own, and do not use a PostgreSQL that runs already.
 EOF
 }
 
@@ -47,6 +48,9 @@ need cc gcc
 need redis-server redis-server
 redis=$(redis-server --version | sed 's/.*v=\([0-9]*\).*/\1/')
 [ "$redis" -ge 7 ] || fail "found redis-server $redis, the tests need 7 or newer: put a newer one first in PATH"
+# Debian does not add the programs of these servers to the PATH.
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need initdb postgresql
+[ -x /usr/sbin/pgbouncer ] || need pgbouncer pgbouncer
 cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest
 
 [ -z "$faults" ] || export FAULTS=1

@@ -46,8 +46,8 @@
 //! |---|---|
 //! | `cli` | `aplomb::run`, which serves an API and has the commands `routes`, `check` and `records` |
 //! | `redis` | Redis as a store that several instances share |
+//! | `postgres` | a PostgreSQL database as the store that several instances share, and transactions of handlers; also adds `sqlx` |
 //! | `sqlite` | a SQLite file as the store of idempotency records, and transactions of handlers; also adds `sqlx` |
-//! | `postgres` | a PostgreSQL database as the store, and transactions of handlers; also adds `sqlx` |
 //! | `multipart` | errors of axum's `Multipart` become problems through `?` |
 //! | `garde` | `Valid`, for arguments with rules of garde |
 //! | `sqlx` | identifiers and pages in queries of sqlx |

@@ -180,6 +180,30 @@ mod on_sqlite {
     }
 }
 
+#[cfg(feature = "postgres")]
+mod on_postgres {
+    use aplomb::store::PostgresRecords;
+    use aplomb::testing::{PostgresClock, PostgresServer};
+
+    use super::*;
+
+    #[test]
+    fn records_on_postgres_follow_the_model() {
+        let (runtime, server) = (runtime(), PostgresServer::start());
+        let store = runtime.block_on(PostgresRecords::connect(&server.url()));
+        let store = Arc::new(store.expect("a usable database"));
+        let clock = runtime.block_on(PostgresClock::replace(&server.options("postgres")));
+        let play = async |script: &[Step]| {
+            let empty_store = async || {
+                clock.remove_records().await;
+                Arc::clone(&store)
+            };
+            follows_the_model(empty_store, &clock, script).await
+        };
+        check(500, &runtime, &play);
+    }
+}
+
 #[cfg(feature = "redis")]
 mod on_redis {
     use core::time::Duration;

@@ -357,9 +357,10 @@ impl Source {
                 .map(|file| Self::Sqlite(Box::new(file)))
                 .map_err(|reason| StartError::variable(VARIABLE, value, reason)),
             #[cfg(feature = "postgres")]
-            Some(("postgres" | "postgresql", _)) => postgres::PostgresConfig::from_url(value)
-                .map(|config| Self::Postgres(Box::new(config)))
-                .map_err(|reason| StartError::variable(VARIABLE, &scheme_only(value), reason)),
+            Some(("postgres" | "postgresql", _)) => {
+                let config = postgres::PostgresConfig::from_env(VARIABLE, value)?;
+                Ok(Self::Postgres(Box::new(config)))
+            }
             _ => {
                 let postgres_forms = POSTGRES_FORMS.concat();
                 let reason = format!(

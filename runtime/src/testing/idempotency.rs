@@ -44,6 +44,8 @@ macro_rules! idempotency_store_suite {
             a08_concurrent_begins_start_one_run
             a08_begin_is_idempotent_for_the_same_token
             a08_a_begin_after_its_abort_starts_no_run
+            a08_a_begin_beside_its_abort_leaves_no_run
+            a08_an_abort_keeps_the_markers_of_other_runs
             a08_abort_frees_the_key
             a08_abort_frees_a_key_with_an_unknown_outcome
             a08_abort_of_another_token_changes_nothing
@@ -248,6 +250,50 @@ pub async fn a08_a_begin_after_its_abort_starts_no_run(
     assert_eq!(retry(&store).await, BeginOutcome::Started);
     time.elapse(LEASE).await;
     assert_ne!(start(&store, &late).await, BeginOutcome::Aborted);
+}
+
+/// A begin and an abort of the same token, at the same time, leave no running record: either the
+/// abort removes the record, or its marker rejects the begin.
+pub async fn a08_a_begin_beside_its_abort_leaves_no_run(
+    store: Arc<impl IdempotencyStore>,
+    _: &impl Elapse,
+) {
+    for number in 0..50 {
+        let of = || Begin {
+            key: RecordKey::new([1; 16], [number; 16]),
+            ..begin()
+        };
+        // In half of the rounds the store has seen the key before.
+        if number % 2 == 0 {
+            abort(&store, &of()).await;
+        }
+        let late = of();
+        let (begun, aborted) = (Arc::clone(&store), Arc::clone(&store));
+        let lease = lease(&late);
+        let begins = tokio::spawn(async move { begun.begin(&late).await });
+        let aborts = tokio::spawn(async move { aborted.abort(lease, LEASE).await });
+        let outcome = begins.await.expect("no panic").expect("the store responds");
+        aborts.await.expect("no panic").expect("the store responds");
+        assert!(
+            matches!(outcome, BeginOutcome::Started | BeginOutcome::Aborted),
+            "{outcome:?}"
+        );
+        assert_eq!(start(&store, &of()).await, BeginOutcome::Started);
+    }
+}
+
+/// An abort without a marker keeps the marker of an earlier run of the same key.
+pub async fn a08_an_abort_keeps_the_markers_of_other_runs(
+    store: Arc<impl IdempotencyStore>,
+    _: &impl Elapse,
+) {
+    let (late, first) = (begin(), begin());
+    abort(&store, &late).await;
+    start(&store, &first).await;
+    let aborted = store.abort(lease(&first), Duration::ZERO).await;
+    aborted.expect("the store responds");
+    assert_eq!(start(&store, &late).await, BeginOutcome::Aborted);
+    assert_eq!(retry(&store).await, BeginOutcome::Started);
 }
 
 /// The next request runs after an abort. A repeated abort changes nothing.

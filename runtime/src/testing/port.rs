@@ -6,7 +6,7 @@ use tokio::net::TcpSocket;
 /// A reserved port of the loopback interface, for a server that is restarted on the same port.
 ///
 /// On Linux a bound socket that never listens reserves the port. The system does not give the port
-/// to another process that asks for a free port. The server can still listen on the port, because
+/// to another process that needs a free port. The server can still listen on the port, because
 /// both sockets set `SO_REUSEADDR`. On other systems another process can take the port while the
 /// server is down.
 #[derive(Debug)]

@@ -1,12 +1,20 @@
 //! The store in a PostgreSQL database: the suites that every store must pass, concurrent calls,
 //! servers that fail, and databases that cannot be used.
 
+mod concurrent;
+mod faults;
+mod pgbouncer;
+mod start;
 mod suites;
 
 use core::time::Duration;
 use std::sync::Arc;
 
-use aplomb::policies::idempotency::{Begin, Fingerprint, OnCrash, RecordKey, Token};
+use bytes::Bytes;
+
+use aplomb::policies::idempotency::{
+    Begin, Complete, Fingerprint, OnCrash, Outcome, RecordKey, StoredResponse, Token,
+};
 use aplomb::store::PostgresRecords;
 use aplomb::testing::{PostgresClock, PostgresServer};
 
@@ -23,7 +31,7 @@ async fn new_store(
 ) -> (Arc<PostgresRecords>, PostgresClock) {
     server.create_database(database).await;
     let records = open(server, database).await;
-    let clock = PostgresClock::replace(server, database).await;
+    let clock = PostgresClock::replace(&server.options(database)).await;
     (Arc::new(records), clock)
 }
 
@@ -38,4 +46,15 @@ fn begin(number: u32) -> Begin {
         OnCrash::Unknown,
         Duration::from_hours(24),
     )
+}
+
+fn response(text: &str) -> StoredResponse {
+    let (head, ()) = http::Response::new(()).into_parts();
+    StoredResponse::new(&head, Some(Bytes::copy_from_slice(text.as_bytes())))
+}
+
+/// Returns the arguments of the completion of a run.
+fn complete(begin: &Begin) -> Complete {
+    let outcome = Outcome::Response(response("done"));
+    Complete::new(begin.lease(), begin.fingerprint, outcome, begin.ttl)
 }

@@ -7,6 +7,8 @@ use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
 use super::connect::Endpoint;
+use crate::start::StartError;
+use crate::store::scheme_only;
 
 /// The form of a URL, for error messages.
 pub(in crate::store) const FORM: &str = "postgres://[user[:password]@]host[:port]/database";
@@ -17,6 +19,8 @@ pub(in crate::store) struct PostgresConfig {
     pub(super) endpoint: Endpoint,
     /// The pool of the application; `None` if the database was set by a URL.
     pub(super) work_pool: Option<PgPool>,
+    /// The environment variable from which the URL was read; `None` if it was set in code.
+    variable: Option<&'static str>,
 }
 
 impl PostgresConfig {
@@ -27,6 +31,7 @@ impl PostgresConfig {
                 is_pgbouncer: false,
             },
             work_pool: None,
+            variable: None,
         }
     }
 
@@ -36,9 +41,39 @@ impl PostgresConfig {
         config
     }
 
+    /// Parses the URL that is the value of this environment variable.
+    pub(in crate::store) fn from_env(
+        variable: &'static str,
+        url: &str,
+    ) -> Result<Self, StartError> {
+        let mut config = Self::parse(url)
+            .map_err(|reason| StartError::variable(variable, &scheme_only(url), reason))?;
+        config.variable = Some(variable);
+        Ok(config)
+    }
+
+    /// Parses a URL that was set in code.
+    pub(super) fn from_url(url: &str) -> Result<Self, StartError> {
+        Self::parse(url)
+            .map_err(|reason| StartError::new(format!("{}: {reason}", scheme_only(url))))
+    }
+
+    /// Creates the error for this database.
+    pub(super) fn error(&self, reason: impl fmt::Display) -> StartError {
+        let url = self.redacted_url();
+        match self.variable {
+            Some(variable) => StartError::variable(variable, &url, reason),
+            None => StartError::new(format!("{url}: {reason}")),
+        }
+    }
+
     /// Parses a URL. An error contains no part of the URL that may be a password.
-    pub(in crate::store) fn from_url(url: &str) -> Result<Self, String> {
+    fn parse(url: &str) -> Result<Self, String> {
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
+        // sqlx would connect to the host `localhost`.
+        if !base.starts_with("postgres://") && !base.starts_with("postgresql://") {
+            return Err(format!("not a URL; expected {FORM}"));
+        }
         let mut is_pgbouncer = false;
         let mut parameters = Vec::new();
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
@@ -141,7 +176,7 @@ mod tests {
     #[test]
     fn a_url_is_shown_without_its_password() {
         let url = "postgresql://app:hunter2@db.example:5433/pay?password=hunter3&sslmode=disable";
-        let config = PostgresConfig::from_url(url).expect("a valid URL");
+        let config = PostgresConfig::parse(url).expect("a valid URL");
         assert_eq!(config.redacted_url(), "postgres://app@db.example:5433/pay");
         let debug = format!("{config:?}");
         assert!(!debug.contains("hunter"), "{debug}");
@@ -150,6 +185,7 @@ mod tests {
     #[test]
     fn a_malformed_url_is_rejected_without_its_password() {
         for url in [
+            "postgres:hunter2",
             "postgres://app:hunter2@db.example:port/pay",
             "postgres://app:hunter2@[::1/pay",
             "postgres://app:hunter2@db/pay?sslmod=require",
@@ -157,15 +193,14 @@ mod tests {
             "postgres://app:hunter2@db/pay?pgbouncer=hunter2",
             "postgres://app:hunter2@db/pay?port=hunter2",
         ] {
-            let error = PostgresConfig::from_url(url).expect_err(url);
+            let error = PostgresConfig::parse(url).expect_err(url);
             assert!(!error.contains("hunter"), "{error}");
         }
     }
 
     #[test]
     fn a_pgbouncer_is_declared_by_a_parameter() {
-        let declared =
-            |url| PostgresConfig::from_url(url).map(|config| config.endpoint.is_pgbouncer);
+        let declared = |url| PostgresConfig::parse(url).map(|config| config.endpoint.is_pgbouncer);
         assert_eq!(declared("postgres://db/pay?pgbouncer=true"), Ok(true));
         assert_eq!(
             declared("postgres://db/pay?sslmode=disable&pgbouncer=true"),

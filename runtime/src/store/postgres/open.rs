@@ -1,6 +1,7 @@
 //! Opens a database at the start of a service: its checks, its tables, its secret and its
 //! connections.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
@@ -32,6 +33,17 @@ impl PostgresRecords {
         let (records, _) = PostgresConfig::new(options).open(None).await?;
         Ok(records)
     }
+
+    /// Opens the database with this URL, and creates the tables if they are missing. The URL has
+    /// the form of `APLOMB_STORE`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the URL is invalid, and in the same cases as [`open`](Self::open).
+    pub async fn connect(url: &str) -> Result<Self, StartError> {
+        let (records, _) = PostgresConfig::from_url(url)?.open(None).await?;
+        Ok(records)
+    }
 }
 
 impl PostgresConfig {
@@ -42,14 +54,14 @@ impl PostgresConfig {
         namespace: Option<&str>,
     ) -> Result<(PostgresRecords, Option<Secret>), StartError> {
         let url = self.redacted_url();
-        let error = |reason: String| StartError::new(format!("{url}: {reason}"));
+        let error = |reason: String| self.error(reason);
         let deadline = Instant::now() + TIMEOUT;
         let mut connection = self.connect(deadline).await.map_err(error)?;
         let prepared = timeout_at(deadline, prepare(&mut connection, namespace)).await;
-        let no_reply = |_| error(format!("the database did not reply within {TIMEOUT:?}"));
+        let no_reply = |_| error(format!("no reply within {TIMEOUT:?}"));
         let prepared = prepared.map_err(no_reply)?.map_err(error)?;
         for warning in prepared.warnings {
-            tracing::warn!(database = %url, "{warning}");
+            tracing::warn!(store = %url, "{warning}");
         }
         let secret = prepared.secret.map(Secret::new).transpose()?;
         let connections = Arc::new(Connections::new(self.endpoint, CONNECTIONS));
@@ -94,8 +106,8 @@ struct Prepared {
     warnings: Vec<String>,
 }
 
-/// Checks the server, creates the tables and the secret in one transaction, and checks the
-/// privileges of the role.
+/// Checks the server and the privileges of the role, and creates the tables and the secret, in one
+/// transaction.
 async fn prepare(
     connection: &mut PgConnection,
     namespace: Option<&str>,
@@ -104,6 +116,12 @@ async fn prepare(
     let mut transaction = connection.begin().await.map_err(describe)?;
     let server = Server::inspect(&mut transaction).await.map_err(describe)?;
     server.check()?;
+    let missing = missing_privileges(&mut transaction)
+        .await
+        .map_err(describe)?;
+    if !missing.is_empty() {
+        return Err(server.describe_missing(&missing));
+    }
     match schema::migrate(&mut transaction).await {
         Ok(()) => {}
         Err(SchemaError::Newer { found }) => {
@@ -113,12 +131,6 @@ async fn prepare(
             ));
         }
         Err(SchemaError::Database(error)) => return Err(server.describe_migration_error(&error)),
-    }
-    let missing = missing_privileges(&mut transaction)
-        .await
-        .map_err(describe)?;
-    if !missing.is_empty() {
-        return Err(server.describe_missing(&missing));
     }
     let secret = match namespace {
         Some(namespace) => Some(
@@ -135,6 +147,7 @@ async fn prepare(
 
 /// The facts about a server that decide if a store can use it.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each field is a column")]
 struct Server {
     version: i32,
     role: String,
@@ -247,33 +260,15 @@ impl Server {
 }
 
 /// Needs no privileges.
-const INSPECT: &str = "\
-SELECT current_setting('server_version_num')::int AS version, current_user::text AS role, \
-    current_database()::text AS database, pg_is_in_recovery() AS is_replica, \
-    current_setting('default_transaction_read_only') = 'on' AS is_read_only, \
-    EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = 'aplomb') AS has_schema, \
-    has_database_privilege(current_database(), 'CREATE') AS may_create_schema, \
-    current_setting('synchronous_commit') AS synchronous_commit, \
-    current_setting('fsync') AS fsync, \
-    current_setting('synchronous_standby_names') = '' \
-        AND EXISTS (SELECT 1 FROM pg_stat_replication) AS has_asynchronous_replica";
+const INSPECT: &str = include_str!("inspect.sql");
 
-/// Returns the privileges that the role does not have, such as `SELECT on aplomb.record`.
+/// Returns the privileges on existing tables that the role does not have, such as `SELECT on
+/// aplomb.record`.
 async fn missing_privileges(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
-    sqlx::query_scalar(
-        "SELECT 'USAGE on schema aplomb' WHERE NOT has_schema_privilege('aplomb', 'USAGE') \
-         UNION ALL \
-         SELECT privilege || ' on aplomb.' || relname \
-         FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace, \
-             unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege \
-         WHERE nspname = 'aplomb' AND (relname = 'record' \
-             OR (relname = 'secret' AND privilege IN ('SELECT', 'INSERT')) \
-             OR (relname = 'migration' AND privilege = 'SELECT')) \
-             AND NOT has_table_privilege(pg_class.oid, privilege)",
-    )
-    .persistent(false)
-    .fetch_all(connection)
-    .await
+    sqlx::query_scalar(include_str!("missing_privileges.sql"))
+        .persistent(false)
+        .fetch_all(connection)
+        .await
 }
 
 /// Reads the secret that the instances of an API share, or creates it.
@@ -302,9 +297,10 @@ fn describe_refusal(error: &sqlx::Error) -> String {
              feature tls-rustls-ring-native-roots to its dependencies",
         ),
         (sqlx::Error::Protocol(_), _) => {
-            format!(
-                "the server does not speak the protocol of PostgreSQL ({described}): check host and port"
-            )
+            format!("{NOT_POSTGRES} ({described}): check host and port")
+        }
+        (sqlx::Error::Io(io), _) if io.kind() == ErrorKind::UnexpectedEof => {
+            format!("{NOT_POSTGRES} ({described}): check host and port")
         }
         (sqlx::Error::Io(_), _) => format!("cannot connect: {described}"),
         (_, Some("28P01" | "28000")) => {
@@ -318,6 +314,8 @@ fn describe_refusal(error: &sqlx::Error) -> String {
         _ => described,
     }
 }
+
+const NOT_POSTGRES: &str = "the server does not speak the protocol of PostgreSQL";
 
 /// The codes of errors (SQLSTATE).
 const STARTING: &str = "57P03";

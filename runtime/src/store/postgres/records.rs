@@ -24,8 +24,8 @@ const HEARTBEAT_BATCH: usize = 256;
 /// The maximum number of expired rows that one statement removes. A batch takes a few milliseconds.
 const REMOVAL_BATCH: i64 = 1_000;
 
-/// The life of the marker that stops a late duplicate of a `begin`. After this time, a statement
-/// that was sent over a broken connection is no longer executed.
+/// The life of the marker that stops a late duplicate of a `begin`. A statement that was sent over a
+/// broken connection is executed within this time, or not.
 const LATE_BEGIN_MARKER: Duration = Duration::from_secs(30);
 
 const BEGIN: &str =
@@ -47,21 +47,7 @@ UPDATE aplomb.record SET state = 0, response = NULL, \
     reap_at = greatest(aborted_until, aplomb.clock()) \
 WHERE name = $1 AND token = $2 AND state IN (1, 3)";
 
-/// The marker is in the row of the key, so that this statement and a concurrent `begin` of the same
-/// token change the same row. With a marker in another table, both could succeed.
-const ABORT_WITH_MARKER: &str = "\
-INSERT INTO aplomb.record AS record (name, token, lease_until, expires_at, reap_at, \
-    aborted_until, state, rerun, fingerprint, aborted) \
-SELECT $1, $2, instant, instant, instant + $3, instant + $3, 0, false, '', ARRAY[$2] \
-FROM (SELECT aplomb.clock() AS instant) AS clock \
-ON CONFLICT (name) DO UPDATE SET \
-    state = CASE WHEN record.token = $2 AND record.state IN (1, 3) THEN 0 ELSE record.state END, \
-    response = CASE WHEN record.token = $2 AND record.state IN (1, 3) THEN NULL \
-        ELSE record.response END, \
-    aborted = CASE WHEN record.aborted_until > aplomb.clock() \
-        THEN array_remove(record.aborted, $2) || $2 ELSE ARRAY[$2] END, \
-    aborted_until = greatest(record.aborted_until, excluded.aborted_until), \
-    reap_at = greatest(record.reap_at, excluded.reap_at)";
+const ABORT_WITH_MARKER: &str = include_str!("abort_with_marker.sql");
 
 const MARK_UNKNOWN: &str = "\
 UPDATE aplomb.record SET state = 3, lease_until = instant, expires_at = instant + $3, \
@@ -73,12 +59,7 @@ const FIND: &str = "\
 SELECT state, rerun, lease_until > aplomb.clock(), response FROM aplomb.record \
 WHERE name = $1 AND state <> 0 AND expires_at > aplomb.clock()";
 
-const RESOLVE: &str = "\
-UPDATE aplomb.record SET state = CASE WHEN $2 IS NULL THEN 0 ELSE 2 END, response = $2, \
-    lease_until = instant, expires_at = instant + $3, reap_at = greatest(reap_at, instant + $3) \
-FROM (SELECT aplomb.clock() AS instant) AS clock \
-WHERE name = $1 AND expires_at > instant \
-    AND (state = 3 OR (state = 1 AND NOT rerun AND lease_until <= instant)) RETURNING 1";
+const RESOLVE: &str = include_str!("resolve.sql");
 
 /// Rows that another transaction has locked are skipped, so that the removal never waits.
 const REMOVE_EXPIRED: &str = "\

@@ -13,7 +13,7 @@ pub(super) struct Removal(AbortHandle);
 
 /// The mean pause between two removals. Instances use different pauses, so that they rarely remove
 /// at the same time.
-const INTERVAL: Duration = Duration::from_secs(4);
+const INTERVAL: Duration = Duration::from_secs(2);
 
 /// The pause between two batches, in which requests can use the connection.
 const BATCH_PAUSE: Duration = Duration::from_millis(5);

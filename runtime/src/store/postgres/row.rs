@@ -19,8 +19,8 @@ pub(super) const RUNNING: i16 = 1;
 pub(super) const DONE: i16 = 2;
 pub(super) const UNKNOWN: i16 = 3;
 
-/// The longest time that is stored: 1,000 years. Later times are beyond the range of PostgreSQL.
-const LONGEST: Duration = Duration::from_secs(1_000 * 365 * 24 * 3600);
+/// The longest time that is stored: 1,000 years.
+const LONGEST: Duration = Duration::from_hours(1_000 * 365 * 24);
 
 /// An argument of the type `uuid`: the name of a record, or a token.
 #[derive(Clone, Copy)]

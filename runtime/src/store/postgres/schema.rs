@@ -9,7 +9,7 @@ use sqlx::postgres::PgConnection;
 const MIGRATIONS: [&str; 1] = [include_str!("0001_records.sql")];
 
 /// The newest version of the tables that this build knows.
-pub(super) const NEWEST: i32 = MIGRATIONS.len().cast_signed() as i32;
+pub(super) const NEWEST: i64 = MIGRATIONS.len().cast_signed() as i64;
 
 /// The key of the advisory lock of a migration: `aplomb` in ASCII.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(107135483473250)";
@@ -20,7 +20,7 @@ pub(super) enum SchemaError {
     Database(sqlx::Error),
     /// A newer version of Aplomb has migrated the database.
     Newer {
-        found: i32,
+        found: i64,
     },
 }
 
@@ -41,14 +41,14 @@ pub(super) async fn migrate(connection: &mut PgConnection) -> Result<(), SchemaE
     execute(connection, LOCK).await?;
     if !has_table(connection).await? {
         let table = "CREATE SCHEMA IF NOT EXISTS aplomb; \
-                     CREATE TABLE aplomb.migration (version int NOT NULL PRIMARY KEY)";
+                     CREATE TABLE aplomb.migration (version bigint NOT NULL PRIMARY KEY)";
         execute(connection, table).await?;
     }
     let found = version(connection).await?;
     if found > NEWEST {
         return Err(SchemaError::Newer { found });
     }
-    for (version, migration) in (1_i32..).zip(MIGRATIONS) {
+    for (version, migration) in (1_i64..).zip(MIGRATIONS) {
         if version > found {
             execute(connection, migration).await?;
             sqlx::query("INSERT INTO aplomb.migration (version) VALUES ($1)")
@@ -72,7 +72,7 @@ async fn has_table(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     .await
 }
 
-async fn version(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
+async fn version(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM aplomb.migration")
         .persistent(false)
         .fetch_one(connection)

@@ -8,12 +8,16 @@ use std::process::Command;
 /// Returns the directory of the server's programs: one on the `PATH`, or the newest one that Debian
 /// has installed; `None` if PostgreSQL is not installed.
 pub(super) fn programs() -> Option<PathBuf> {
-    let has_server =
-        |directory: &PathBuf| ["initdb", "postgres"].map(|name| directory.join(name).is_file());
-    let has_server = |directory: &PathBuf| has_server(directory) == [true, true];
+    let has_program = |directory: &PathBuf, name| directory.join(name).is_file();
+    let has_server = |directory: &PathBuf| {
+        has_program(directory, "initdb") && has_program(directory, "postgres")
+    };
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).find(has_server);
-    on_path.or_else(|| debian_programs().filter(has_server))
+    let directory = on_path.or_else(|| debian_programs().filter(has_server))?;
+    // The server looks for its other files beside the program, and not beside a link to it.
+    let server = fs::canonicalize(directory.join("postgres")).ok()?;
+    server.parent().map(Path::to_owned)
 }
 
 /// Returns the directory of the newest version. Debian does not add it to the `PATH`.

@@ -75,28 +75,50 @@ impl PostgresServer {
     /// Panics in the same cases as [`start`](Self::start).
     #[track_caller]
     pub fn start_with(settings: &[&str]) -> Self {
-        let settings: Vec<_> = settings.iter().copied().map(String::from).collect();
-        let cluster = expect_started(Cluster::create());
-        let mut failed = FailedStart::PortTaken;
+        let settings = settings.iter().copied().map(String::from).collect();
+        expect_started(Cluster::create().and_then(|cluster| Self::start_on(cluster, settings)))
+    }
+
+    /// Starts a server that follows this server as a streaming replica.
+    ///
+    /// # Panics
+    ///
+    /// Panics in the same cases as [`start`](Self::start), and if this server does not run.
+    #[must_use]
+    #[track_caller]
+    pub fn start_replica(&self) -> Self {
+        let copy = Cluster::copy_of(self.address());
+        expect_started(copy.and_then(|cluster| Self::start_on(cluster, Vec::new())))
+    }
+
+    /// Starts a server. If another process takes the port before the server listens, tries the next
+    /// port.
+    fn start_on(cluster: Cluster, settings: Vec<String>) -> Result<Self, FailedStart> {
         for _ in 0..MAX_PORTS {
             let port = Port::free();
             match Process::start(&cluster, port.address(), &settings) {
                 Ok(process) => {
-                    return Self {
+                    return Ok(Self {
                         process: Mutex::new(Some(process)),
                         port,
                         settings,
                         cluster,
-                    };
+                    });
                 }
                 Err(FailedStart::PortTaken) => {}
-                Err(error) => {
-                    failed = error;
-                    break;
-                }
+                Err(failed) => return Err(failed),
             }
         }
-        expect_started(Err(failed))
+        Err(FailedStart::PortTaken)
+    }
+
+    /// Makes a replica the primary, and returns after it accepts writes.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the server is not a replica.
+    pub async fn promote(&self) {
+        self.execute("SELECT pg_promote()").await;
     }
 
     /// Returns the address of the server. It stays the same after a kill and a restart.
@@ -167,7 +189,9 @@ impl PostgresServer {
     /// Kills the processes of the server (SIGKILL), and returns after they have ended. Connections
     /// are then refused. Does nothing if the server was killed before.
     pub fn kill(&self) {
-        self.process().take();
+        if let Some(running) = self.process().take() {
+            running.kill();
+        }
     }
 
     /// Starts the server with its data, and returns after it accepts connections. A running server
@@ -176,9 +200,8 @@ impl PostgresServer {
     #[track_caller]
     pub fn restart(&self) {
         let mut process = self.process();
-        if let Some(running) = process.take() {
-            running.stop_immediately();
-        }
+        // Dropping the running process stops it.
+        process.take();
         *process = Some(expect_started(Process::start(
             &self.cluster,
             self.address(),

@@ -21,7 +21,7 @@ pub(super) struct Cluster {
     programs: PathBuf,
 }
 
-/// The processes of a server. They are killed when this value is dropped.
+/// The processes of a server. They are stopped when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Process(Child);
 
@@ -39,25 +39,35 @@ pub(super) enum FailedStart {
 impl Cluster {
     /// Creates the data of a new server.
     pub(super) fn create() -> Result<Self, FailedStart> {
-        let programs = programs().ok_or(FailedStart::Missing)?;
-        let cluster = Self {
-            root: Directory::new(),
-            programs,
-        };
-        // The server may run as another user.
-        fs::set_permissions(cluster.root.path(), Permissions::from_mode(0o777))?;
-        let created = cluster
-            .command("initdb")
+        let cluster = Self::empty()?;
+        let mut initdb = cluster.command("initdb");
+        run(initdb
             .arg("--pgdata")
             .arg(cluster.data())
-            .args(INITDB_OPTIONS)
-            .output()?;
-        if !created.status.success() {
-            let error = String::from_utf8_lossy(&created.stderr).into_owned();
-            return Err(FailedStart::Failed(error));
-        }
+            .args(INITDB_OPTIONS))?;
         fs::write(cluster.data().join("pg_hba.conf"), ACCESS)?;
         Ok(cluster)
+    }
+
+    /// Copies the data of a server, for a replica that follows it.
+    pub(super) fn copy_of(primary: SocketAddr) -> Result<Self, FailedStart> {
+        let cluster = Self::empty()?;
+        let (host, port) = (primary.ip().to_string(), primary.port().to_string());
+        let mut copy = cluster.command("pg_basebackup");
+        copy.args(["--host", &host, "--port", &port, "--username=postgres"])
+            .arg("--pgdata")
+            .arg(cluster.data())
+            .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"]);
+        run(&mut copy)?;
+        Ok(cluster)
+    }
+
+    fn empty() -> Result<Self, FailedStart> {
+        let programs = programs().ok_or(FailedStart::Missing)?;
+        let root = Directory::new();
+        // The server may run as another user.
+        fs::set_permissions(root.path(), Permissions::from_mode(0o777))?;
+        Ok(Self { root, programs })
     }
 
     fn command(&self, program: &str) -> Command {
@@ -138,24 +148,24 @@ impl Process {
         self.0.resume();
     }
 
-    /// Stops the server without writing its data, and closes all connections (SIGQUIT).
-    #[track_caller]
-    pub(super) fn stop_immediately(mut self) {
+    /// Stops the server without writing its data, and closes all connections, as by `pg_ctl stop -m
+    /// immediate`. Returns `false` if it still runs after the time limit.
+    pub(super) fn stop_immediately(&mut self) -> bool {
+        // A stopped process acts on a signal after it continues.
+        let mut processes = children_of(self.id());
+        processes.push(self.id());
+        signal("CONT", &processes);
         signal("QUIT", &[self.id()]);
-        assert!(
-            self.0.wait(TIMEOUT).is_some(),
-            "PostgreSQL did not stop within {TIMEOUT:?}"
-        );
+        self.0.wait(TIMEOUT).is_some()
     }
-}
 
-impl Drop for Process {
     /// Kills all processes, and returns after they have ended. A process that survives would keep
     /// the shared memory, and a restart would fail.
-    fn drop(&mut self) {
-        if self.0.has_ended() {
-            return;
-        }
+    pub(super) fn kill(mut self) {
+        self.kill_all();
+    }
+
+    fn kill_all(&mut self) {
         // A main process that is stopped starts no further processes.
         signal("STOP", &[self.id()]);
         let children = children_of(self.id());
@@ -165,6 +175,26 @@ impl Drop for Process {
     }
 }
 
+impl Drop for Process {
+    /// Stops the server. Its main process then waits for the others, so that no zombies are left
+    /// on systems whose first process does not wait for them.
+    fn drop(&mut self) {
+        if !self.0.has_ended() && !self.stop_immediately() {
+            self.kill_all();
+        }
+    }
+}
+
+/// Runs a program to its end.
+fn run(command: &mut Command) -> Result<(), FailedStart> {
+    let output = command.output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(FailedStart::Failed(error))
+}
+
 /// Sends a signal to processes. A process that has ended is ignored.
 fn signal(signal: &str, ids: &[u32]) {
     if ids.is_empty() {
@@ -172,7 +202,7 @@ fn signal(signal: &str, ids: &[u32]) {
     }
     let ids: Vec<_> = ids.iter().map(u32::to_string).collect();
     let kill = format!("kill -{signal} {} 2>&1", ids.join(" "));
-    // The status tells only that one of the processes has ended.
+    // The command fails if one of the processes has ended.
     let _ = Command::new("sh").args(["-c", &kill]).output();
     // The processes act on a signal when they are scheduled next.
     thread::sleep(Duration::from_millis(2));

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::fs;
 use std::path::Path;
 
-use aplomb::testing::{RedisServer, Reply as RedisReply, eventually};
+use aplomb::testing::{PostgresServer, RedisServer, Reply as RedisReply, eventually};
 use tempfile::TempDir;
 
 use crate::instance::{Instance, Settings};
@@ -47,10 +47,7 @@ impl Deployment {
     /// Returns the settings of instances that share a SQLite file, with a lease of 3 s.
     pub(crate) fn sqlite(&self) -> [(&'static str, String); 2] {
         let file = self.directory.path().join("store.db");
-        [
-            ("APLOMB_STORE", format!("sqlite:{}", file.display())),
-            ("APLOMB_LEASE", SHORT.to_owned()),
-        ]
+        with_store(format!("sqlite:{}", file.display()))
     }
 
     /// Returns the number of runs of this item.
@@ -81,6 +78,15 @@ impl Deployment {
         };
         keys.iter().map(text).collect()
     }
+}
+
+/// Returns the settings of instances that share a PostgreSQL database, with a lease of 3 s.
+pub(crate) fn postgres(server: &PostgresServer) -> [(&'static str, String); 2] {
+    with_store(server.url())
+}
+
+fn with_store(url: String) -> [(&'static str, String); 2] {
+    [("APLOMB_STORE", url), ("APLOMB_LEASE", SHORT.to_owned())]
 }
 
 /// Returns the path of the file of runs.

@@ -1,8 +1,10 @@
 //! An instance that is killed (SIGKILL) while a handler runs.
 
+use aplomb::testing::PostgresServer;
+
 use crate::client::{Order, ResponseChecks};
 use crate::concurrent::assert_only_one_request_runs;
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, LEASE, postgres};
 use crate::instance::Instance;
 
 /// Kills an instance while it runs the handler of an order. Returns another instance.
@@ -74,11 +76,15 @@ async fn a14_a_killed_run_is_unknown_to_its_own_instance_after_a_restart() {
     assert_eq!(deployment.runs("tea"), 1);
 }
 
-#[tokio::test]
-async fn a14_killed_instances_on_one_sqlite_file_run_each_order_once() {
-    let deployment = Deployment::start();
-    let settings = deployment.sqlite();
-    let settings = settings.each_ref().map(|(name, value)| (*name, &**value));
+/// Kills both instances on a store: the first one during a run, the second one later.
+async fn assert_killed_instances_run_each_order_once(
+    deployment: &Deployment,
+    settings: &[(&'static str, String)],
+) {
+    let settings: Vec<_> = settings
+        .iter()
+        .map(|(name, value)| (*name, &**value))
+        .collect();
     let start = |name| deployment.instance_with(name, &settings);
     let (one, other) = (start("a"), start("b"));
     let (milk, tea) = (Order::of("milk"), Order::of("tea").held());
@@ -95,4 +101,69 @@ async fn a14_killed_instances_on_one_sqlite_file_run_each_order_once() {
     restarted.send(&milk).await.assert_replay_of(&first);
     restarted.send(&tea).await.assert_unknown();
     assert_eq!((deployment.runs("milk"), deployment.runs("tea")), (1, 1));
+}
+
+#[tokio::test]
+async fn a14_killed_instances_on_one_sqlite_file_run_each_order_once() {
+    let deployment = Deployment::start();
+    assert_killed_instances_run_each_order_once(&deployment, &deployment.sqlite()).await;
+}
+
+#[tokio::test]
+async fn a14_killed_instances_on_one_postgres_run_each_order_once() {
+    let (deployment, server) = (Deployment::start(), PostgresServer::start());
+    assert_killed_instances_run_each_order_once(&deployment, &postgres(&server)).await;
+}
+
+#[tokio::test]
+async fn a17_a_run_is_stored_although_postgres_restarts_during_the_run() {
+    let (deployment, server) = (Deployment::start(), PostgresServer::start());
+    let settings = postgres(&server);
+    let settings: Vec<_> = settings
+        .iter()
+        .map(|(name, value)| (*name, &**value))
+        .collect();
+    let (one, other) = (
+        deployment.instance_with("a", &settings),
+        deployment.instance_with("b", &settings),
+    );
+    let tea = Order::of("tea").held();
+    let run = one.send_in_background(&tea);
+    deployment.until_run("tea", 1).await;
+    server.restart();
+    other.send(&tea).await.assert_in_flight();
+    server.terminate_backends().await;
+    one.release("tea");
+    let first = run.response().await;
+    first.assert_placed();
+    other.send(&tea).await.assert_replay_of(&first);
+    assert_eq!(deployment.runs("tea"), 1);
+}
+
+#[tokio::test]
+async fn a12_a_run_keeps_its_lease_although_postgres_pauses() {
+    let (deployment, server) = (Deployment::start(), PostgresServer::start());
+    let settings = postgres(&server);
+    let settings: Vec<_> = settings
+        .iter()
+        .map(|(name, value)| (*name, &**value))
+        .collect();
+    let (one, other) = (
+        deployment.instance_with("a", &settings),
+        deployment.instance_with("b", &settings),
+    );
+    let tea = Order::of("tea").held();
+    let run = one.send_in_background(&tea);
+    deployment.until_run("tea", 1).await;
+    // The lease of 3 s is renewed each second, and the lease ends in the time of the server.
+    server.pause();
+    tokio::time::sleep(LEASE / 3).await;
+    server.resume();
+    tokio::time::sleep(LEASE).await;
+    other.send(&tea).await.assert_in_flight();
+    one.release("tea");
+    let first = run.response().await;
+    first.assert_placed();
+    other.send(&tea).await.assert_replay_of(&first);
+    assert_eq!(deployment.runs("tea"), 1);
 }
