@@ -28,7 +28,8 @@ BUILT += [f"D{number}" for number in range(1, 10)]
 BUILT += [f"E{number}" for number in range(1, 4)]
 BUILT += [f"F{number}" for number in range(1, 6)]
 BUILT += [f"H{number}" for number in range(1, 5)]
-"""The rules that the page must list. A13 is not built yet."""
+BUILT += [f"T{number}" for number in range(1, 13)]
+"""The rules that the page must list. A13 is T2."""
 
 RULE = re.compile(r"^\| ([A-Z])(\d+) \|.*\|$", re.MULTILINE)
 NAMED = re.compile(r"`([a-z]\d\d_\w+)`")

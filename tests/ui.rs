@@ -47,6 +47,29 @@ fn every_folder_is_tested() {
     );
 }
 
+#[test]
+fn t11_two_transactions_and_a_stream_are_compile_errors() {
+    for (fixture, error) in [
+        (
+            "two",
+            "`place_order` takes two `Tx`, but a request has one transaction",
+        ),
+        (
+            "two_aliases",
+            "`place_order` takes two `Tx`, but a request has one transaction",
+        ),
+        (
+            "stream",
+            "`export_orders` takes a `Tx` but returns a stream",
+        ),
+    ] {
+        // The test `refused::transaction` compares this text with the errors of the compiler.
+        let stored = root().join(format!("fail/transaction/{fixture}.stderr"));
+        let stored = fs::read_to_string(stored).expect("the errors of a fixture");
+        assert!(stored.contains(error), "{fixture}: {stored}");
+    }
+}
+
 /// The first line of a fixture declares its number of errors. The number is 1, except in fixtures
 /// that show several errors reported together.
 #[test]

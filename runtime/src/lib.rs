@@ -46,8 +46,8 @@
 //! |---|---|
 //! | `cli` | `aplomb::run`, which serves an API and has the commands `routes`, `check` and `records` |
 //! | `redis` | Redis as a store that several instances share |
-//! | `postgres` | PostgreSQL as the store of idempotency records that several instances share; also adds `sqlx` |
-//! | `sqlite` | a SQLite file as the store of idempotency records; also adds `sqlx` |
+//! | `postgres` | a PostgreSQL database as the store that several instances share, and transactions of handlers; also adds `sqlx` |
+//! | `sqlite` | a SQLite file as the store of idempotency records, and transactions of handlers; also adds `sqlx` |
 //! | `multipart` | errors of axum's `Multipart` become problems through `?` |
 //! | `garde` | `Valid`, for arguments with rules of garde |
 //! | `sqlx` | identifiers and pages in queries of sqlx |
@@ -138,7 +138,11 @@ pub type Result<T, E = problem::Problem> = core::result::Result<T, E>;
 #[doc = include_str!("../../docs/guide/migrations.md")]
 #[doc = include_str!("../../docs/guide/rate-limits.md")]
 #[cfg_attr(feature = "sqlx", doc = include_str!("../../docs/guide/pagination.md"))]
+#[cfg_attr(feature = "postgres", doc = include_str!("../../docs/guide/large-tables.md"))]
+#[cfg_attr(feature = "postgres", doc = include_str!("../../docs/guide/pools.md"))]
 #[doc = include_str!("../../docs/guide/start.md")]
+#[doc = include_str!("../../docs/guide/stores.md")]
+#[cfg_attr(feature = "sqlite", doc = include_str!("../../docs/guide/transactions.md"))]
 #[doc = include_str!("../../docs/guide/versions.md")]
 mod guide {}
 

@@ -1,5 +1,6 @@
 //! The examples on the problem pages equal the documents that a client gets.
 
+use core::time::Duration;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
@@ -12,6 +13,9 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
+use sqlx::Sqlite;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+use tempfile::TempDir;
 
 use crate::app::{ALICE, App, TestService};
 use crate::auth::Sessions;
@@ -92,6 +96,30 @@ async fn hang() {
 #[endpoint(get = "/status/{status}", public)]
 async fn status(Path(status): Path<u16>) -> StatusCode {
     StatusCode::from_u16(status).expect("a status")
+}
+
+/// Waits with its transaction open until the test releases it.
+#[endpoint(put = "/held")]
+async fn held(State(app): State<App>, mut tx: Tx<Sqlite>) -> aplomb::Result<()> {
+    sqlx::query("SELECT 1").execute(&mut tx).await?;
+    app.hold().await;
+    Ok(())
+}
+
+/// Waits for the transactions before it, for half a second at most.
+#[endpoint(put = "/waiting", timeout = "1s")]
+async fn waiting(mut tx: Tx<Sqlite>) -> aplomb::Result<()> {
+    sqlx::query("SELECT 1").execute(&mut tx).await?;
+    Ok(())
+}
+
+/// Executes a statement that takes longer than a transaction may last.
+#[endpoint(post = "/counting", idempotent)]
+async fn counting(mut tx: Tx<Sqlite>) -> aplomb::Result<()> {
+    let statement = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n \
+        WHERE i < 1000000000) SELECT count(*) FROM n";
+    sqlx::query(statement).execute(&mut tx).await?;
+    Ok(())
 }
 
 async fn service() -> TestService {
@@ -241,6 +269,42 @@ async fn f03_clients_get_the_example_of_an_exceeded_quota() {
     };
     assert_eq!(post("first").await.status, 200);
     assert_matches_page(&post("second").await, "IDEMPOTENCY_QUOTA_EXCEEDED");
+}
+
+/// Starts a service whose store is a SQLite file.
+async fn transactional_service(directory: &TempDir, time_limit: Duration) -> TestService {
+    let file = directory.path().join("test.db");
+    let pool = SqlitePool::connect_lazy_with(SqliteConnectOptions::new().filename(file));
+    TestService::start_with(routes![held, waiting, counting], |api| {
+        api.store(Store::sqlite(&pool))
+            .transaction_timeout(time_limit)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn f03_clients_get_the_example_of_an_exhausted_pool() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let service = transactional_service(&directory, Duration::from_secs(5)).await;
+    let put = |path: &str| {
+        let request = service.client.request(http::Method::PUT, path);
+        request.bearer(ALICE).send()
+    };
+    let (held, ()) = tokio::join!(put("/held"), async {
+        service.app.until_held().await;
+        assert_matches_page(&put("/waiting").await, "POOL_EXHAUSTED");
+        service.app.release();
+    });
+    assert_eq!(held.status, 200);
+}
+
+#[tokio::test]
+async fn f03_clients_get_the_example_of_a_conflict_of_transactions() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let service = transactional_service(&directory, Duration::from_millis(50)).await;
+    let post = service.client.post("/counting").bearer(ALICE);
+    let response = post.idempotency_key("a").send().await;
+    assert_matches_page(&response, "TRANSACTION_CONFLICT");
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ use crate::store::pools::Pools;
 ///
 /// | variable | | default |
 /// |---|---|---|
-/// | `APLOMB_STORE` | the store of idempotency keys and rate limits, for [`Store::from_env`]: `memory:`, with the feature `sqlite`: `sqlite:<path>`, or with the feature `redis`: `redis://…`, `redis+sentinel://…` or `redis+cluster://…` | `memory:` |
+/// | `APLOMB_STORE` | the store of idempotency keys and rate limits, for [`Store::from_env`]: `memory:`, with the feature `sqlite`: `sqlite:<path>`, with the feature `postgres`: `postgres://…`, or with the feature `redis`: `redis://…`, `redis+sentinel://…` or `redis+cluster://…` | `memory:` |
 /// | `APLOMB_STORE_EVICTION` | `accept` allows a Redis that may evict records | such a Redis is refused |
 /// | `APLOMB_MIGRATE` | `off` refuses to start if [migrations](Self::migrate) of the store are missing, instead of applying them | `on` |
 /// | `APLOMB_API_KEYS` | callers and their keys, for [`ApiKeys::from_env`](crate::auth::ApiKeys::from_env) | |
@@ -45,6 +45,10 @@ use crate::store::pools::Pools;
 /// | `APLOMB_ENCRYPTION_KEYS` | keys that encrypt stored responses: `<id>:<base64 of 32 bytes>[,…]`; see [`encryption_keys`](Self::encryption_keys) | responses are stored unencrypted |
 /// | `APLOMB_LEASE` | the time that a crashed process blocks an idempotency key, at least 300 ms | `30s` |
 /// | `APLOMB_MAX_HANDLER_DURATION` | the time after which a hung handler counts as crashed, at least 300 ms | `15min` |
+/// | `APLOMB_TRANSACTION_TIMEOUT` | the longest duration of a handler's [transaction](Self::transaction_timeout), at least 50 ms and at most a third of the lease | `5s`, or a third of a shorter lease |
+/// | `APLOMB_DB_POOL_MAX` | the largest number of connections for transactions of handlers, in a PostgreSQL that `APLOMB_STORE` names | `10` |
+/// | `APLOMB_DB_POOL_MIN` | the number of these connections that stay open without requests | `0` |
+/// | `APLOMB_DB_POOL_IDLE_TIMEOUT` | the time after which an idle one of these connections is closed, at least 1 s | `10min` |
 /// | `APLOMB_MAX_RUNS` | the most [runs](Self::max_runs) of handlers under idempotency keys at the same time | `1000` |
 /// | `APLOMB_MAX_RUNS_PER_CALLER` | the most of these runs of [one caller](Self::max_runs_per_caller) | `100` |
 /// | `APLOMB_BODY_TIMEOUT` | the longest silence of a client that sends a body, at least 100 ms | `5s` |
@@ -287,9 +291,10 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self.pools.clone()
     }
 
-    /// Sets the longest duration of a handler's database transaction, at least 50 ms and at most a
-    /// third of the [lease](Self::lease). A longer transaction is rolled back, and the client gets
-    /// a 503 `TRANSACTION_CONFLICT`. Locks of the database are then held for at most this time. The
+    /// Sets the longest duration of a handler's database transaction, instead of
+    /// `APLOMB_TRANSACTION_TIMEOUT`; at least 50 ms and at most a third of the
+    /// [lease](Self::lease). A longer transaction is rolled back, and the client gets a 503
+    /// `TRANSACTION_CONFLICT`. Locks of the database are then held for at most this time. The
     /// default is [`DEFAULT_TRANSACTION_TIMEOUT`](Self::DEFAULT_TRANSACTION_TIMEOUT).
     #[must_use]
     pub fn transaction_timeout(mut self, limit: Duration) -> Self {

@@ -36,7 +36,8 @@ Environment variables (durations: 300ms, 30s, 15min, 24h):
                                [default: kept in a shared store, else random]
   APLOMB_PREVIOUS_SECRET       previous secret; its cursors stay valid while the secret is rotated
   APLOMB_STORE                 store of idempotency keys and limits: memory:, with the feature
-                               `sqlite`: sqlite:<path>, or with the feature `redis`: redis://…,
+                               `sqlite`: sqlite:<path>, with the feature `postgres`:
+                               postgres://…, or with the feature `redis`: redis://…,
                                redis+sentinel://…, redis+cluster://… [default: memory:]
   APLOMB_STORE_EVICTION        `accept` allows a Redis that may evict records
   APLOMB_MIGRATE               `off` refuses to start if migrations of the store are missing,
@@ -44,6 +45,12 @@ Environment variables (durations: 300ms, 30s, 15min, 24h):
   APLOMB_ENCRYPTION_KEYS       keys that encrypt stored responses: <id>:<base64 of 32 bytes>[,…]
   APLOMB_LEASE                 how long a crashed process blocks an idempotency key [default: 30s]
   APLOMB_MAX_HANDLER_DURATION  after this time a hung handler counts as crashed [default: 15min]
+  APLOMB_TRANSACTION_TIMEOUT   longest database transaction of a handler, at most a third of the
+                               lease [default: 5s, or a third of a shorter lease]
+  APLOMB_DB_POOL_MAX           most connections for transactions of handlers, in a PostgreSQL
+                               that APLOMB_STORE names [default: 10]
+  APLOMB_DB_POOL_MIN           how many of these connections stay open [default: 0]
+  APLOMB_DB_POOL_IDLE_TIMEOUT  time after which an idle one of them is closed [default: 10min]
   APLOMB_MAX_RUNS              most runs under idempotency keys at the same time [default: 1000]
   APLOMB_MAX_RUNS_PER_CALLER   most of these runs of one caller [default: 100]
   APLOMB_BODY_TIMEOUT          longest silence of a client that sends a body [default: 5s]

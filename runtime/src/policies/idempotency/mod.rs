@@ -41,6 +41,10 @@
 //! | runs longer than 15 min (`APLOMB_MAX_HANDLER_DURATION`) | is UNKNOWN until the handler responds |
 //! | ends because its process dies | is UNKNOWN after the lease (30 s) has lapsed; with `on_crash = rerun`, a retry runs the handler |
 //!
+//! A handler whose argument is a `Tx` writes its data and the record in one database transaction.
+//! Its record is removed instead of becoming UNKNOWN, and a retry runs the handler, unless the
+//! endpoint declares `on_crash = unknown`.
+//!
 //! # Which requests are the same
 //!
 //! Two requests are the same if their path, query, media type, content coding and body are equal.
