@@ -192,7 +192,7 @@ mod on_postgres {
         let (runtime, server) = (runtime(), PostgresServer::start());
         let store = runtime.block_on(PostgresRecords::connect(&server.url()));
         let store = Arc::new(store.expect("a usable database"));
-        let clock = runtime.block_on(PostgresClock::replace(&server, "postgres"));
+        let clock = runtime.block_on(PostgresClock::replace(&server.options("postgres")));
         let play = async |script: &[Step]| {
             let empty_store = async || {
                 clock.remove_records().await;

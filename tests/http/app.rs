@@ -6,13 +6,16 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use aplomb::Secret;
+use aplomb::policies::idempotency::IdempotencyStore;
 use aplomb::prelude::*;
-use aplomb::store::{MemoryLimits, MemoryRecords, Store};
-use aplomb::testing::{Client, FaultyLimits, FaultyRecords, TestClock, TestServer};
+use aplomb::store::{MemoryLimits, Store};
+use aplomb::testing::{Client, FaultyLimits, FaultyRecords, TestServer};
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::timeout;
+
+use crate::records::{ServiceClock, new_records};
 
 /// The state of the handlers. It counts their effects, and it can hold a handler until the test
 /// releases it.
@@ -76,8 +79,8 @@ pub(crate) async fn serve(router: Router) -> Client {
 pub(crate) struct TestService {
     pub(crate) app: App,
     pub(crate) client: Client,
-    pub(crate) clock: TestClock,
-    pub(crate) records: FaultyRecords<Arc<MemoryRecords>>,
+    pub(crate) clock: ServiceClock,
+    pub(crate) records: FaultyRecords<Arc<dyn IdempotencyStore>>,
     pub(crate) limits: FaultyLimits<Arc<MemoryLimits>>,
     pub(crate) server: TestServer,
 }
@@ -94,11 +97,10 @@ impl TestService {
         routes: Routes<App>,
         adjust: impl FnOnce(Api<App>) -> Api<App>,
     ) -> Self {
-        let clock = TestClock::new();
-        let memory = MemoryRecords::with_bounds(1000, 1 << 24, Arc::new(clock.clone()));
-        let limits = MemoryLimits::with_capacity(1 << 12, Arc::new(clock.clone()));
+        let (records, clock) = new_records().await;
+        let limits = MemoryLimits::with_capacity(1 << 12, Arc::new(clock.test_clock()));
         let shared = SharedParts {
-            records: FaultyRecords::new(Arc::new(memory)),
+            records: FaultyRecords::new(records),
             limits: FaultyLimits::new(Arc::new(limits)),
             app: App::default(),
             clock,
@@ -138,10 +140,10 @@ impl TestService {
 
 /// The parts that all instances of the service share.
 struct SharedParts {
-    records: FaultyRecords<Arc<MemoryRecords>>,
+    records: FaultyRecords<Arc<dyn IdempotencyStore>>,
     limits: FaultyLimits<Arc<MemoryLimits>>,
     app: App,
-    clock: TestClock,
+    clock: ServiceClock,
 }
 
 impl SharedParts {
@@ -155,6 +157,6 @@ impl SharedParts {
         api.store(store)
             .auth(keys)
             .secret(secret)
-            .clock(self.clock.clone())
+            .clock(self.clock.test_clock())
     }
 }

@@ -24,6 +24,7 @@ mod problem;
 mod problem_pages;
 mod proxies;
 mod rate_limit;
+mod records;
 mod redis;
 mod router;
 mod shutdown;

@@ -140,7 +140,7 @@ fn rust(content: &str) -> Vec<Passage> {
 }
 
 /// Collects the string literals that contain a space. Skips documentation: it is an attribute in
-/// the tokens, and was read before.
+/// the tokens, and was read before. Skips statements of SQL as well.
 fn messages(tokens: TokenStream, passages: &mut Vec<Passage>) {
     let mut is_attribute = false;
     for token in tokens {
@@ -156,7 +156,7 @@ fn messages(tokens: TokenStream, passages: &mut Vec<Passage>) {
             }
             TokenTree::Literal(literal) => {
                 let text = literal.to_string();
-                if text.starts_with('"') && text.contains(' ') {
+                if text.starts_with('"') && text.contains(' ') && !is_statement(&text) {
                     passages.push(Passage {
                         line: literal.span().start().line,
                         is_doc: false,
@@ -173,6 +173,16 @@ fn messages(tokens: TokenStream, passages: &mut Vec<Passage>) {
         }
     }
 }
+
+/// Returns `true` for a literal with a statement of SQL.
+fn is_statement(literal: &str) -> bool {
+    let text = literal.trim_start_matches(['"', '\\', '\n', ' ']);
+    STATEMENTS.contains(&text.split(' ').next().unwrap_or_default())
+}
+
+const STATEMENTS: [&str; 9] = [
+    "ALTER", "BEGIN", "CREATE", "DELETE", "GRANT", "INSERT", "SELECT", "UPDATE", "WITH",
+];
 
 /// Splits lines of Markdown into paragraphs, list items and table cells. Leaves out code and
 /// headings.

@@ -331,3 +331,21 @@ async fn transactions_work_through_a_pgbouncer_that_pools_transactions() {
     let count = database.server.query("SELECT count(*) FROM effect").await;
     assert_eq!(count, "64");
 }
+
+/// Writes into another database than the one of the store.
+#[endpoint(post = "/other", idempotent)]
+async fn other_database(_tx: Tx<sqlx::Sqlite>) {}
+
+#[tokio::test]
+async fn t01_a_transaction_in_another_database_than_the_store_is_a_start_error() {
+    let database = TestDatabase::new().await;
+    let api: Api<()> = Api::new("test", routes![other_database])
+        .store(Store::postgres(&database.pool))
+        .auth(ApiKeys::parse("alice:sk_test_alice").expect("a key"));
+    let error = api.into_router(()).await.expect_err("another database");
+    let error = error.to_string();
+    assert!(
+        error.contains("`other_database` (POST /other) takes a `Tx<Sqlite>`, but the store is in another database"),
+        "{error}"
+    );
+}

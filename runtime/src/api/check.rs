@@ -120,8 +120,8 @@ pub(super) fn transactions<S>(
                  `Tx<{found}>`, or set APLOMB_STORE={url}"
             ))),
             None => errors.push(StartError::new(format!(
-                "{name} takes a `Tx<{database}>`, but the idempotency records are not in such a \
-                 database: set APLOMB_STORE={url}, or call Api::store(Store::{}(&pool))",
+                "{name} takes a `Tx<{database}>`, but the idempotency records are in another \
+                 store: set APLOMB_STORE={url}, or call Api::store(Store::{}(&pool))",
                 database.as_str().to_lowercase()
             ))),
         }

@@ -356,7 +356,7 @@ fn call_handler(
     let handler = (endpoint.handler)(request.for_extractors(&endpoint.mount.body, body));
     let handler = match transaction {
         None => handler,
-        Some(slot) => transaction::commit_after(handler, slot, endpoint.mount.timeout),
+        Some(slot) => transaction::commit_after(handler, slot),
     };
     (prefix, handler)
 }

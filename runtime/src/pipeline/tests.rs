@@ -12,8 +12,8 @@ use super::*;
 use crate::auth::{ApiKeys, Authenticator};
 use crate::client::TrustedProxies;
 use crate::policies::idempotency::{
-    EndpointRuns, IdempotencyClient, IdempotencyPolicy, IdempotencySpec, MaxRuns, RecordNames,
-    RunBounds,
+    EndpointRuns, IdempotencyClient, IdempotencyPolicy, IdempotencySpec, MaxRuns, OnCrash,
+    RecordNames, RunBounds,
 };
 use crate::policies::paginate::{Cursors, PageLimits, PaginationPolicy};
 use crate::policies::rate_limit::{
@@ -51,6 +51,7 @@ fn mount(spec: &'static EndpointSpec, auth: Option<Arc<dyn Authenticator>>) -> M
         spec,
         route: spec.path.to_owned(),
         takes_request_id: false,
+        transactions: None,
         timeout: Duration::from_secs(30),
         body: BodyRules {
             limit: 1 << 20,
@@ -95,6 +96,8 @@ fn runs(endpoint: &EndpointSpec) -> Option<Arc<EndpointRuns>> {
     };
     let names = RecordNames::new("test", endpoint.method.as_str(), endpoint.path);
     Some(Arc::new(EndpointRuns {
+        on_crash: OnCrash::Unknown,
+        transactional: false,
         spec: endpoint.idempotency.spec()?,
         names,
         client: Arc::new(client),

@@ -3,16 +3,10 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::response::Response;
-use tokio::time::timeout;
-
 use super::mount::Mount;
 use crate::policies::idempotency::{ActiveRun, Token};
 use crate::problem::{Problem, ResponseOrigin, registry};
-use crate::request::{
-    EndpointResponse, IncomingRequest, ResponseFuture, catch_panics, read::read_whole,
-};
+use crate::request::{EndpointResponse, IncomingRequest, ResponseFuture, catch_panics};
 use crate::transaction::{TransactionEnd, TransactionRequest, TransactionSlot};
 
 /// The longest wait for a connection to the database.
@@ -48,7 +42,6 @@ pub(super) fn is_success(response: &EndpointResponse) -> bool {
 pub(super) fn commit_after(
     handler: ResponseFuture,
     slot: Arc<dyn TransactionSlot>,
-    body_timeout: Duration,
 ) -> ResponseFuture {
     Box::pin(async move {
         let outcome = catch_panics(handler).await;
@@ -60,15 +53,6 @@ pub(super) fn commit_after(
                 _ => outcome,
             };
         }
-        // A body that still uses the transaction must be complete before the commit.
-        let buffered = timeout(body_timeout, buffer(outcome)).await;
-        let outcome = match buffered.unwrap_or_else(|_| Err(body_timed_out())) {
-            Ok(outcome) => outcome,
-            Err(problem) => {
-                slot.roll_back().await;
-                return EndpointResponse::failed(problem);
-            }
-        };
         match slot.commit(None).await {
             TransactionEnd::Unused | TransactionEnd::Committed | TransactionEnd::RolledBack => {
                 outcome
@@ -78,21 +62,6 @@ pub(super) fn commit_after(
             TransactionEnd::InDoubt(cause) => EndpointResponse::failed(in_doubt(&cause)),
         }
     })
-}
-
-async fn buffer(outcome: EndpointResponse) -> Result<EndpointResponse, Problem> {
-    let (head, body) = outcome.response.into_parts();
-    let bytes = read_whole(body).await.map_err(Problem::internal)?;
-    Ok(EndpointResponse {
-        response: Response::from_parts(head, Body::from(bytes)),
-        ..outcome
-    })
-}
-
-fn body_timed_out() -> Problem {
-    Problem::internal(
-        "the body of the response did not end: a handler with a `Tx` returns a whole body",
-    )
 }
 
 /// Returns the problem of a handler that has ended its transaction itself.

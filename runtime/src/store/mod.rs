@@ -29,6 +29,10 @@ mod encrypted;
 mod memory;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod migration;
+#[cfg_attr(
+    not(any(feature = "sqlite", feature = "postgres")),
+    expect(dead_code, unreachable_pub, reason = "only a database has pools")
+)]
 pub(crate) mod pools;
 #[cfg(feature = "postgres")]
 pub mod postgres;

@@ -29,8 +29,8 @@ const LONG_WAIT: Duration = Duration::from_millis(100);
 pub struct Pools(Arc<Mutex<Vec<Arc<dyn PoolSource>>>>);
 
 impl Pools {
-    /// Returns the status of each pool. Before the API has started, and for a store that is not in a
-    /// database, there are no pools.
+    /// Returns the status of each pool. The list is empty before the API has started, and for a
+    /// store that is not in a database.
     pub fn status(&self) -> Vec<PoolStatus> {
         let pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         pools.iter().map(|pool| pool.status()).collect()

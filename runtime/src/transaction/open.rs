@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use super::database::TransactionDatabase;
 use super::source::{Rollback, RollbackKind, TransactionEnd};
 use super::work_pool::WorkPool;
-use crate::policies::idempotency::{Complete, LeasePause};
+use crate::policies::idempotency::{Complete, PausedLease};
 
 /// A connection with an open transaction. If the value is dropped, the transaction is rolled back.
 pub(super) struct OpenTransaction<DB: TransactionDatabase> {
@@ -20,7 +20,7 @@ pub(super) struct OpenTransaction<DB: TransactionDatabase> {
     /// The task that rolls the transaction back when its time limit has passed.
     pub(super) watchdog: AbortHandle,
     /// The lease of the run, which is not renewed until the transaction ends.
-    pub(super) lease: Option<LeasePause>,
+    pub(super) _pause: Option<PausedLease>,
     pub(super) has_ended: bool,
 }
 
@@ -158,9 +158,6 @@ impl<DB: TransactionDatabase> OpenTransaction<DB> {
 impl<DB: TransactionDatabase> Drop for OpenTransaction<DB> {
     fn drop(&mut self) {
         self.watchdog.abort();
-        if let Some(lease) = &self.lease {
-            lease.resume();
-        }
         if !self.has_ended {
             // The connection executes the rollback before its next statement.
             DB::TransactionManager::start_rollback(&mut self.connection);

@@ -67,7 +67,8 @@ impl<DB: TransactionDatabase> Slot<DB> {
         let options = BeginOptions {
             token: request.token,
             time_limit: work.time_limit,
-            writer: work.writer.clone(),
+            #[cfg(feature = "sqlite")]
+            write_lock: work.write_lock.clone(),
             is_pgbouncer: work.is_pgbouncer,
         };
         Arc::new_cyclic(|this| Self {
@@ -166,26 +167,17 @@ impl<DB: TransactionDatabase> Slot<DB> {
     async fn begin(&self) -> Result<OpenTransaction<DB>, LendError> {
         // The lease is not renewed while the transaction is open: in a transaction with a snapshot,
         // a renewal after the snapshot would make the completion of the record fail.
-        if let Some(lease) = &self.lease {
-            lease.pause();
-        }
+        let pause = self.lease.as_ref().map(LeasePause::begin);
         let begun = self.work.begin(&self.options, self.acquire_timeout).await;
-        let (connection, guard) = match begun {
-            Ok(begun) => begun,
-            Err(error) => {
-                if let Some(lease) = &self.lease {
-                    lease.resume();
-                }
-                return Err(LendError::Database(self.begin_failed(error)));
-            }
-        };
+        let begun = begun.map_err(|error| LendError::Database(self.begin_failed(error)));
+        let (connection, guard) = begun?;
         Ok(OpenTransaction {
             connection,
             guard,
             begun_at: Instant::now(),
             watchdog: tokio::spawn(watch(Weak::clone(&self.this), self.work.time_limit))
                 .abort_handle(),
-            lease: self.lease.clone(),
+            _pause: pause,
             has_ended: false,
         })
     }

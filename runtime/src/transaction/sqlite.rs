@@ -1,8 +1,8 @@
 //! Transactions on SQLite.
 //!
 //! A file has one writer at a time. The transactions of a process, and the thread that writes
-//! records, therefore wait for one permit, in the order of their arrival. SQLite itself would let
-//! them poll, and a connection could wait for a long time.
+//! records, therefore wait for one lock in the memory of the process. SQLite itself would let them
+//! poll, and a connection could wait for a long time.
 //!
 //! Only the pipeline can commit: a commit hook turns every other `COMMIT` into a rollback.
 
@@ -14,7 +14,6 @@ use sqlx::SqlSafeStr;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{Sqlite, SqliteConnection};
 use sqlx_core::transaction::TransactionManager as _;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::database::{Sealed, TransactionDatabase};
@@ -23,23 +22,30 @@ use super::work_pool::BeginOptions;
 use crate::clock::Timestamp;
 use crate::policies::idempotency::Complete;
 use crate::spec::Database;
-use crate::store::sqlite;
+use crate::store::sqlite::{self, WritePermit};
 
 /// The number of instructions of SQLite's virtual machine between two checks of the time limit. They
 /// take less than a millisecond.
 const INSTRUCTIONS_PER_CHECK: i32 = 10_000;
 
-/// The permit to write, and the state that the hooks of the connection share.
+/// The right to write, and the state that the hooks of the connection share.
 #[derive(Debug)]
 #[expect(unnameable_types, reason = "only a sealed trait contains it")]
 pub struct SqliteGuard {
     flags: Arc<Flags>,
-    _writer: Option<OwnedSemaphorePermit>,
+    _permit: Option<WritePermit>,
+}
+
+impl Drop for SqliteGuard {
+    /// Disables the hooks. They stay on the connection until its next transaction has begun.
+    fn drop(&mut self) {
+        self.flags.may_commit.store(true, Ordering::SeqCst);
+    }
 }
 
 #[derive(Debug, Default)]
 struct Flags {
-    /// Set when the pipeline commits.
+    /// Set when the pipeline commits, and after the end of the transaction.
     may_commit: AtomicBool,
     /// Set if the whole transaction was rolled back, by a statement of the handler or by an error.
     is_rolled_back: AtomicBool,
@@ -54,14 +60,13 @@ impl TransactionDatabase for Sqlite {
 
     fn guard(options: &BeginOptions) -> BoxFuture<'_, SqliteGuard> {
         Box::pin(async move {
-            let writer = match &options.writer {
-                // The semaphore is never closed.
-                Some(writer) => Arc::clone(writer).acquire_owned().await.ok(),
+            let permit = match &options.write_lock {
+                Some(lock) => Some(lock.for_transaction().await),
                 None => None,
             };
             SqliteGuard {
                 flags: Arc::default(),
-                _writer: writer,
+                _permit: permit,
             }
         })
     }

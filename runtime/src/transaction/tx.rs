@@ -126,8 +126,8 @@ impl<DB: TransactionDatabase> Tx<DB> {
     /// `&mut SqliteConnection`. The first call begins the transaction.
     ///
     /// The errors of statements on the connection are not noticed by the pipeline, except on
-    /// PostgreSQL, where a failed statement always spoils the transaction. A handler that ignores
-    /// such an error on SQLite commits the other statements.
+    /// PostgreSQL, where a failed statement always spoils the transaction. If a handler on SQLite
+    /// ignores the error, its other statements are committed.
     ///
     /// # Errors
     ///

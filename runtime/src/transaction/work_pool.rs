@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use sqlx::Pool;
 use sqlx::pool::PoolConnection;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use super::database::TransactionDatabase;
 use super::slot::Slot;
-use super::source::{TransactionRequest, TransactionSlot, TransactionSource};
+use super::source::{RollbackKind, TransactionRequest, TransactionSlot, TransactionSource};
 use crate::clock::{Clock, SystemClock};
 use crate::policies::idempotency::{Complete, EncryptionKeys, Outcome, Token};
 use crate::spec::Database;
 use crate::store::pools::{PoolMonitor, PoolSource, PoolStatus};
+#[cfg(feature = "sqlite")]
+use crate::store::sqlite::WriteLock;
 
 /// The name of the pool in its status.
 const NAME: &str = "work";
@@ -23,8 +24,9 @@ const NAME: &str = "work";
 /// A pool for the transactions of handlers, with the settings that all transactions share.
 pub(crate) struct WorkPool<DB: TransactionDatabase> {
     pub(crate) pool: Pool<DB>,
-    /// The permit of the only writer, for a database that has one writer at a time.
-    pub(crate) writer: Option<Arc<Semaphore>>,
+    /// The right to write to a SQLite file.
+    #[cfg(feature = "sqlite")]
+    pub(crate) write_lock: Option<Arc<WriteLock>>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Set if the connections go through a PgBouncer that pools transactions.
     pub(crate) is_pgbouncer: bool,
@@ -47,7 +49,8 @@ pub struct BeginOptions {
     pub(super) token: Token,
     /// The longest duration of the transaction.
     pub(super) time_limit: Duration,
-    pub(super) writer: Option<Arc<Semaphore>>,
+    #[cfg(feature = "sqlite")]
+    pub(super) write_lock: Option<Arc<WriteLock>>,
     pub(super) is_pgbouncer: bool,
 }
 
@@ -67,7 +70,8 @@ impl<DB: TransactionDatabase> WorkPool<DB> {
     pub(crate) fn new(pool: Pool<DB>) -> Self {
         Self {
             pool,
-            writer: None,
+            #[cfg(feature = "sqlite")]
+            write_lock: None,
             clock: Arc::new(SystemClock::new()),
             is_pgbouncer: false,
             monitor: Arc::new(PoolMonitor::new(NAME)),
@@ -118,8 +122,12 @@ impl<DB: TransactionDatabase> WorkPool<DB> {
                     let connection = beginning.0.take().expect("only taken here");
                     return Ok((connection, guard));
                 }
-                Ok(Err(sqlx::Error::Io(_))) if attempts > 0 => {}
-                Ok(Err(error)) => return Err(BeginError::Database(error)),
+                Ok(Err(error)) => {
+                    let is_closed = DB::classify(&error) == Some(RollbackKind::Ended);
+                    if !is_closed || attempts == 0 {
+                        return Err(BeginError::Database(error));
+                    }
+                }
                 Err(_) => {
                     let error = std::io::Error::from(std::io::ErrorKind::TimedOut);
                     return Err(BeginError::Database(error.into()));
@@ -185,7 +193,8 @@ impl<DB: TransactionDatabase> TransactionSource for WorkPool<DB> {
     ) -> Arc<dyn TransactionSource> {
         Arc::new(Self {
             pool: self.pool.clone(),
-            writer: self.writer.clone(),
+            #[cfg(feature = "sqlite")]
+            write_lock: self.write_lock.clone(),
             clock: Arc::clone(&self.clock),
             is_pgbouncer: self.is_pgbouncer,
             monitor: Arc::clone(&self.monitor),

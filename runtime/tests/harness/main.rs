@@ -1,6 +1,8 @@
-//! Tests the Redis servers that other tests use, and the proxy in front of them.
+//! Tests the Redis and PostgreSQL servers that other tests use, and the proxy in front of them.
 
 mod groups;
+#[cfg(feature = "postgres")]
+mod postgres_server;
 mod proxy;
 mod redis_server;
 

@@ -66,7 +66,7 @@ async fn assert_each_runs_once(server: &PostgresServer, faults: impl AsyncFnOnce
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a13_each_key_runs_once_while_the_server_restarts() {
+async fn a08_each_key_runs_once_while_the_server_restarts() {
     let server = PostgresServer::start();
     assert_each_runs_once(&server, async || {
         for _ in 0..3 {
@@ -80,7 +80,7 @@ async fn a13_each_key_runs_once_while_the_server_restarts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a13_each_key_runs_once_while_sessions_are_terminated() {
+async fn a08_each_key_runs_once_while_sessions_are_terminated() {
     let server = PostgresServer::start();
     assert_each_runs_once(&server, async || {
         for _ in 0..20 {
@@ -92,7 +92,7 @@ async fn a13_each_key_runs_once_while_sessions_are_terminated() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a13_each_key_runs_once_while_the_server_pauses() {
+async fn a08_each_key_runs_once_while_the_server_pauses() {
     let server = PostgresServer::start();
     assert_each_runs_once(&server, async || {
         for pause in [Duration::from_millis(700), LONGEST_CALL] {
@@ -137,7 +137,7 @@ async fn a23_a_server_that_is_down_refuses_new_keys_until_it_is_up() {
 }
 
 #[tokio::test]
-async fn a13_a_completion_waits_for_a_server_that_restarts() {
+async fn a17_a_completion_waits_for_a_server_that_restarts() {
     let server = PostgresServer::start();
     let store = open(&server, "postgres").await;
     let run = begin(1);
@@ -152,7 +152,7 @@ async fn a13_a_completion_waits_for_a_server_that_restarts() {
 }
 
 #[tokio::test]
-async fn a13_a_paused_server_delays_calls_at_most_until_the_timeout() {
+async fn a23_a_paused_server_delays_calls_at_most_until_the_timeout() {
     let server = PostgresServer::start();
     let store = open(&server, "postgres").await;
     let first = begin(1);
@@ -194,7 +194,7 @@ async fn a13_a_paused_server_delays_calls_at_most_until_the_timeout() {
 }
 
 #[tokio::test]
-async fn a13_a_short_pause_of_the_server_only_delays_calls() {
+async fn a23_a_short_pause_of_the_server_only_delays_calls() {
     let server = PostgresServer::start();
     let store = open(&server, "postgres").await;
     server.pause();

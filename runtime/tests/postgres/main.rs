@@ -33,7 +33,7 @@ async fn new_store(
 ) -> (Arc<PostgresRecords>, PostgresClock) {
     server.create_database(database).await;
     let records = open(server, database).await;
-    let clock = PostgresClock::replace(server, database).await;
+    let clock = PostgresClock::replace(&server.options(database)).await;
     (Arc::new(records), clock)
 }
 

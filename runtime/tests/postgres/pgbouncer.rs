@@ -28,7 +28,7 @@ mod records {
         let (server, bouncer) = servers;
         server.create_database(case).await;
         let records = connect(bouncer, case).await;
-        let clock = PostgresClock::replace(server, case).await;
+        let clock = PostgresClock::replace(&server.options(case)).await;
         let clock: &'static PostgresClock = Box::leak(Box::new(clock));
         (Arc::new(records), clock)
     });

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::thread;
 
 use aplomb::Api;
-use aplomb::policies::idempotency::IdempotencyStore;
+use aplomb::policies::idempotency::{BeginOutcome, IdempotencyStore};
 use aplomb::store::{PostgresRecords, Store};
 use aplomb::testing::{PostgresServer, TestLog, eventually};
 use futures_util::future::join_all;
@@ -235,4 +235,18 @@ async fn settings_that_lose_commits_are_logged_at_start() {
         assert!(text.contains(expected), "{text}");
     }
     drop(replica);
+}
+
+#[tokio::test]
+async fn a_socket_and_other_encodings_work() {
+    let server = PostgresServer::start();
+    let latin = "CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'";
+    server.execute(latin).await;
+    let socket = server.query("SHOW unix_socket_directories").await;
+    let url = format!("{}?host={socket}", server.url_of("latin"));
+    let store = PostgresRecords::connect(&url)
+        .await
+        .expect("a usable database");
+    assert_eq!(store.begin(&begin(1)).await, Ok(BeginOutcome::Started));
+    assert!(store.url().contains(&socket), "{}", store.url());
 }

@@ -4,6 +4,7 @@
 mod encrypted;
 mod events;
 mod keys;
+mod on_databases;
 mod quota;
 mod retryable;
 mod run_bounds;

@@ -1,5 +1,6 @@
 //! Transactions that fail without a fault of the handler.
 
+use aplomb::testing::TestLog;
 use tokio::time::sleep;
 
 use super::*;
@@ -50,6 +51,16 @@ async fn slow(mut tx: Tx<Db>) -> Result<&'static str> {
     write(&mut tx, "slow").await?;
     sqlx::query(super::super::SLOW).execute(&mut tx).await?;
     Ok("slow")
+}
+
+/// Uses the pool while its transaction is open.
+#[endpoint(post = "/two-connections", idempotent)]
+async fn two_connections(State(app): State<App>, mut tx: Tx<Db>) -> Result<&'static str> {
+    write(&mut tx, "in the transaction").await?;
+    sqlx::query("INSERT INTO effect (name) VALUES ('outside')")
+        .execute(app.pool())
+        .await?;
+    Ok("written")
 }
 
 fn limited(api: Api<App>) -> Api<App> {
@@ -154,4 +165,35 @@ async fn t07_without_a_free_connection_a_request_is_a_503() {
     })
     .await;
     assert_eq!(service.effects().await, ["open", "unkeyed"]);
+}
+
+#[tokio::test]
+async fn t08_a_handler_that_waits_for_its_own_transaction_is_released() {
+    let database = TestDatabase::with_connections(1).await;
+    let service = Service::start_on(database, routes![two_connections], limited).await;
+    let response = service.send("/two-connections").await;
+    response.problem(503, "TRANSACTION_CONFLICT");
+    assert_eq!(service.effects().await, ["outside"]);
+}
+
+#[tokio::test]
+async fn a_long_wait_for_a_connection_is_logged() {
+    let log = TestLog::of("store::pools");
+    let _listening = log.listen();
+    let database = TestDatabase::with_connections(1).await;
+    let service = Service::start_on(database, routes![open, unkeyed], |api| api).await;
+    let first = tokio::spawn(service.post("/open", "first").send());
+    service.app.entered.notified().await;
+    let second = tokio::spawn(service.put("/unkeyed").bearer(ALICE).send());
+    sleep(Duration::from_millis(200)).await;
+    service.app.released.notify_one();
+    first.await.expect("a response");
+    assert_eq!(second.await.expect("a response").status, 200);
+    let lines = log.lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0].field("pool"), Some("work"));
+    let waited = lines[0]
+        .field("milliseconds")
+        .and_then(|waited| waited.parse().ok());
+    assert!(waited.is_some_and(|waited: u64| waited >= 100), "{lines:?}");
 }

@@ -6,12 +6,12 @@ mod pitfalls;
 mod start;
 
 use core::time::Duration;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aplomb::Result;
 use aplomb::prelude::*;
 use aplomb::testing::{Client, ClientRequest, ClientResponse, TestServer};
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, Pool};
 use tokio::sync::Notify;
 
 use super::{Db, TestDatabase};
@@ -29,9 +29,15 @@ pub(super) struct App {
     pub(super) released: Arc<Notify>,
     /// The result of a statement after the end of a transaction.
     late: Arc<Notify>,
+    /// The pool of the application.
+    pool: Arc<OnceLock<Pool<Db>>>,
 }
 
 impl App {
+    fn pool(&self) -> &Pool<Db> {
+        self.pool.get().expect("set at the start of the service")
+    }
+
     /// Holds the handler until the test releases it.
     pub(super) async fn hold(&self) {
         self.entered.notify_one();
@@ -78,6 +84,7 @@ impl Service {
             .await
             .expect("a table");
         let app = App::default();
+        app.pool.set(database.pool.clone()).expect("a new state");
         let api = Api::new("test", routes)
             .store(database.store())
             .auth(ApiKeys::parse("alice:sk_test_alice").expect("a key"));

@@ -23,7 +23,7 @@ fn api() -> Api<App> {
 async fn t01_records_outside_of_the_database_are_a_start_error() {
     let error = start_error(api().store(Store::memory())).await;
     let expected = format!(
-        "`write_effect` (POST /write) takes a `Tx<{0}>`, but the idempotency records are not in such a database",
+        "`write_effect` (POST /write) takes a `Tx<{0}>`, but the idempotency records are in another store",
         super::super::DATABASE
     );
     assert!(error.contains(&expected), "{error}");

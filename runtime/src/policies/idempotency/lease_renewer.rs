@@ -110,20 +110,27 @@ pub(crate) struct LeasePause {
     expect(dead_code, reason = "only a transaction pauses the renewal")
 )]
 impl LeasePause {
-    /// Pauses the renewal. The pause must be shorter than a third of the lease.
-    pub(crate) fn pause(&self) {
+    /// Pauses the renewal until the returned value is dropped. The pause must be shorter than a third
+    /// of the lease.
+    pub(crate) fn begin(&self) -> PausedLease {
         self.set(true);
-    }
-
-    /// Continues the renewal.
-    pub(crate) fn resume(&self) {
-        self.set(false);
+        PausedLease(self.clone())
     }
 
     fn set(&self, is_paused: bool) {
         if let Some(run) = self.leases.lock().by_token.get_mut(&self.token) {
             run.is_paused = is_paused;
         }
+    }
+}
+
+/// A pause in the renewal of a lease, which ends when the value is dropped.
+#[derive(Debug)]
+pub(crate) struct PausedLease(LeasePause);
+
+impl Drop for PausedLease {
+    fn drop(&mut self) {
+        self.0.set(false);
     }
 }
 

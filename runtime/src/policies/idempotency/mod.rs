@@ -125,6 +125,11 @@ pub use encryption::EncryptionKeys;
 pub(crate) use identity::RecordNames;
 #[cfg(any(test, fuzzing))]
 pub(crate) use key::{IDEMPOTENCY_KEY, key_from_headers};
+#[cfg_attr(
+    not(any(feature = "sqlite", feature = "postgres")),
+    expect(unused_imports, reason = "only a transaction pauses the renewal")
+)]
+pub(crate) use lease_renewer::PausedLease;
 pub(crate) use lease_renewer::{LeasePause, LeaseRenewer};
 pub(crate) use run::{ActiveRun, EndpointRuns, IdempotencyClient, PendingRun};
 pub(crate) use run_bounds::{MaxRuns, RunBounds};

@@ -70,6 +70,10 @@ impl PostgresConfig {
     /// Parses a URL. An error contains no part of the URL that may be a password.
     fn parse(url: &str) -> Result<Self, String> {
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
+        // sqlx would connect to the host `localhost`.
+        if !base.starts_with("postgres://") && !base.starts_with("postgresql://") {
+            return Err(format!("not a URL; expected {FORM}"));
+        }
         let mut is_pgbouncer = false;
         let mut parameters = Vec::new();
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
@@ -181,6 +185,7 @@ mod tests {
     #[test]
     fn a_malformed_url_is_rejected_without_its_password() {
         for url in [
+            "postgres:hunter2",
             "postgres://app:hunter2@db.example:port/pay",
             "postgres://app:hunter2@[::1/pay",
             "postgres://app:hunter2@db/pay?sslmod=require",

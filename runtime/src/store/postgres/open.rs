@@ -70,7 +70,7 @@ impl PostgresConfig {
         let no_reply = |_| error(format!("no reply within {TIMEOUT:?}"));
         let prepared = prepared.await.map_err(no_reply)?.map_err(error)?;
         for warning in prepared.warnings {
-            tracing::warn!(database = %url, "{warning}");
+            tracing::warn!(store = %url, "{warning}");
         }
         let secret = prepared.secret.map(Secret::new).transpose()?;
         let connections = Arc::new(Connections::new(self.endpoint, CONNECTIONS));

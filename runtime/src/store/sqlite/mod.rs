@@ -34,6 +34,7 @@ mod open;
 mod operations;
 mod row;
 mod schema;
+mod write_lock;
 mod writer;
 
 use core::fmt;
@@ -43,10 +44,10 @@ use std::sync::Arc;
 
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePoolOptions};
-use tokio::sync::Semaphore;
 
 #[cfg(test)]
 pub(super) use self::schema::SCHEMA;
+pub(crate) use self::write_lock::{WriteLock, WritePermit};
 use self::writer::Writer;
 use crate::clock::{Clock, Timestamp};
 use crate::facet::{StoreError, StoreFuture};
@@ -65,9 +66,8 @@ pub struct SqliteRecords {
     readers: SqlitePool,
     clock: Arc<dyn Clock>,
     file: Arc<PathBuf>,
-    /// The permit to write. The writer has it during a commit, and the transaction of a handler
-    /// until it ends.
-    write_permit: Arc<Semaphore>,
+    /// The right to write, which the writer and the transactions of handlers share.
+    write_lock: Arc<WriteLock>,
 }
 
 /// The location of a SQLite file, and the options of its connections.
@@ -103,7 +103,7 @@ impl SqliteFile {
         let pool = self.pool.clone().min_connections(0).max_connections(1);
         let pool = pool.test_before_acquire(false);
         let mut work = WorkPool::new(pool.connect_lazy_with(self.connect_options()));
-        work.writer = Some(Arc::clone(&records.write_permit));
+        work.write_lock = Some(Arc::clone(&records.write_lock));
         work.clock = Arc::clone(&records.clock);
         work
     }

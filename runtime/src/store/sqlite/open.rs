@@ -8,12 +8,11 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 use super::schema::{self, SCHEMA};
 use super::writer::Writer;
-use super::{SqliteFile, SqliteRecords, code};
+use super::{SqliteFile, SqliteRecords, WriteLock, code};
 use crate::clock::Clock;
 use crate::secret::Secret;
 use crate::start::StartError;
@@ -100,9 +99,9 @@ impl SqliteFile {
             .test_before_acquire(false)
             .acquire_timeout(BUSY_TIMEOUT)
             .connect_lazy_with(options.clone().create_if_missing(false).read_only(true));
-        let write_permit = Arc::new(Semaphore::new(1));
-        let permit = Arc::clone(&write_permit);
-        let writer = Writer::start(connection, options, Arc::clone(&clock), permit);
+        let write_lock = Arc::new(WriteLock::new());
+        let lock = Arc::clone(&write_lock);
+        let writer = Writer::start(connection, options, Arc::clone(&clock), lock);
         let writer = writer.map_err(|failure| {
             self.error(&format!("cannot start the thread of the writer: {failure}"))
         })?;
@@ -112,7 +111,7 @@ impl SqliteFile {
             readers,
             clock,
             file: Arc::new(file),
-            write_permit,
+            write_lock,
         };
         Ok((records, secret))
     }

@@ -10,10 +10,10 @@ use std::{io, thread};
 use futures_util::future::BoxFuture;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{is_full, not_executed, operations};
+use super::{WriteLock, is_full, not_executed, operations};
 use crate::clock::{Clock, Timestamp};
 use crate::facet::StoreError;
 
@@ -125,7 +125,7 @@ impl Writer {
         connection: SqliteConnection,
         options: SqliteConnectOptions,
         clock: Arc<dyn Clock>,
-        permit: Arc<Semaphore>,
+        lock: Arc<WriteLock>,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -135,7 +135,7 @@ impl Writer {
             connection: Some(connection),
             options,
             clock,
-            permit,
+            lock,
             removed_at: None,
         };
         thread::Builder::new()
@@ -186,8 +186,8 @@ struct WriterTask {
     connection: Option<SqliteConnection>,
     options: SqliteConnectOptions,
     clock: Arc<dyn Clock>,
-    /// The permit to write, for which the transactions of handlers wait as well.
-    permit: Arc<Semaphore>,
+    /// The right to write, for which the transactions of handlers wait as well.
+    lock: Arc<WriteLock>,
     removed_at: Option<Timestamp>,
 }
 
@@ -215,7 +215,7 @@ impl WriterTask {
                 connected.map_err(|error| not_executed(&error))?
             }
         };
-        let permit = timeout(TIMEOUT, Arc::clone(&self.permit).acquire_owned()).await;
+        let permit = timeout(TIMEOUT, self.lock.for_records()).await;
         let _permit = permit.map_err(|_| {
             let error = "transactions of handlers have locked the file for too long";
             StoreError::NotExecuted(String::from(error))

@@ -2,11 +2,10 @@ use core::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::ConnectOptions;
-use sqlx::postgres::PgConnection;
 use sqlx::postgres::types::PgInterval;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::sync::Mutex;
 
-use super::PostgresServer;
 use crate::testing::Elapse;
 
 /// The clock of a store in a database, which a test advances.
@@ -17,13 +16,13 @@ use crate::testing::Elapse;
 pub struct PostgresClock(Mutex<PgConnection>);
 
 impl PostgresClock {
-    /// Replaces the clock of the store in this database.
+    /// Replaces the clock of the store in the database with these options.
     ///
     /// # Panics
     ///
     /// Panics if no store has opened the database before.
-    pub async fn replace(server: &PostgresServer, database: &str) -> Self {
-        let connected = server.options(database).connect().await;
+    pub async fn replace(options: &PgConnectOptions) -> Self {
+        let connected = options.connect().await;
         let mut connection = connected.expect("a server that accepts connections");
         sqlx::raw_sql(include_str!("clock.sql"))
             .execute(&mut connection)

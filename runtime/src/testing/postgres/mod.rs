@@ -189,7 +189,9 @@ impl PostgresServer {
     /// Kills the processes of the server (SIGKILL), and returns after they have ended. Connections
     /// are then refused. Does nothing if the server was killed before.
     pub fn kill(&self) {
-        self.process().take();
+        if let Some(running) = self.process().take() {
+            running.kill();
+        }
     }
 
     /// Starts the server with its data, and returns after it accepts connections. A running server
@@ -198,9 +200,8 @@ impl PostgresServer {
     #[track_caller]
     pub fn restart(&self) {
         let mut process = self.process();
-        if let Some(running) = process.take() {
-            running.stop_immediately();
-        }
+        // Dropping the running process stops it.
+        process.take();
         *process = Some(expect_started(Process::start(
             &self.cluster,
             self.address(),

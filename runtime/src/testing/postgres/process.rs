@@ -21,7 +21,7 @@ pub(super) struct Cluster {
     programs: PathBuf,
 }
 
-/// The processes of a server. They are killed when this value is dropped.
+/// The processes of a server. They are stopped when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Process(Child);
 
@@ -148,30 +148,40 @@ impl Process {
         self.0.resume();
     }
 
-    /// Stops the server without writing its data, and closes all connections (SIGQUIT).
-    #[track_caller]
-    pub(super) fn stop_immediately(mut self) {
+    /// Stops the server without writing its data, and closes all connections, as by `pg_ctl stop -m
+    /// immediate`. Returns `false` if it still runs after the time limit.
+    pub(super) fn stop_immediately(&mut self) -> bool {
+        // A stopped process acts on a signal after it continues.
+        let mut processes = children_of(self.id());
+        processes.push(self.id());
+        signal("CONT", &processes);
         signal("QUIT", &[self.id()]);
-        assert!(
-            self.0.wait(TIMEOUT).is_some(),
-            "PostgreSQL did not stop within {TIMEOUT:?}"
-        );
+        self.0.wait(TIMEOUT).is_some()
     }
-}
 
-impl Drop for Process {
     /// Kills all processes, and returns after they have ended. A process that survives would keep
     /// the shared memory, and a restart would fail.
-    fn drop(&mut self) {
-        if self.0.has_ended() {
-            return;
-        }
+    pub(super) fn kill(mut self) {
+        self.kill_all();
+    }
+
+    fn kill_all(&mut self) {
         // A main process that is stopped starts no further processes.
         signal("STOP", &[self.id()]);
         let children = children_of(self.id());
         signal("KILL", &children);
         self.0.kill();
         holds_within(TIMEOUT, || !children.iter().copied().any(is_running));
+    }
+}
+
+impl Drop for Process {
+    /// Stops the server. Its main process then waits for the others, so that no zombies are left
+    /// on systems whose first process does not wait for them.
+    fn drop(&mut self) {
+        if !self.0.has_ended() && !self.stop_immediately() {
+            self.kill_all();
+        }
     }
 }
 

@@ -116,7 +116,7 @@ async fn a14_killed_instances_on_one_postgres_run_each_order_once() {
 }
 
 #[tokio::test]
-async fn a13_a_run_is_stored_although_postgres_restarts_during_the_run() {
+async fn a17_a_run_is_stored_although_postgres_restarts_during_the_run() {
     let (deployment, server) = (Deployment::start(), PostgresServer::start());
     let settings = postgres(&server);
     let settings: Vec<_> = settings

@@ -1,11 +1,11 @@
-//! A Redis that is unreachable or unsuitable when the service starts.
+//! A Redis or a PostgreSQL that is unreachable or unsuitable when the service starts.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::Output;
 use std::thread;
 
-use aplomb::testing::{Proxy, RedisServer, Reply};
+use aplomb::testing::{PostgresServer, Proxy, RedisServer, Reply};
 
 use crate::deployment::Deployment;
 
@@ -37,6 +37,18 @@ fn a_paused_store_is_a_start_error() {
     let deployment = Deployment::start();
     deployment.redis.pause();
     assert_start_error(&deployment.settings("a").run(), &deployment.redis.url());
+}
+
+#[test]
+fn an_unreachable_postgres_is_a_start_error() {
+    let (deployment, server) = (Deployment::start(), PostgresServer::start());
+    server.kill();
+    let url = server.url().replace("postgres@", "postgres:hunter2@");
+    let settings = deployment.settings("a").with(&[("APLOMB_STORE", &url)]);
+    let output = settings.run();
+    assert_start_error(&output, &server.url());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!stderr.contains("hunter"), "{stderr}");
 }
 
 /// Starts a service on this URL, and checks its only error and its exit code 2.

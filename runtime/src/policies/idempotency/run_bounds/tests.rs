@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::*;
 use crate::client::{ForwardedField, Networks};
 use crate::policies::idempotency::{
-    EndpointRuns, IdempotencyClient, IdempotencySpec, PendingRun, RecordNames, Settlement,
+    EndpointRuns, IdempotencyClient, IdempotencySpec, OnCrash, PendingRun, RecordNames, Settlement,
 };
 use crate::problem::{EndpointResponse, ResponseOrigin};
 use crate::store::MemoryRecords;
@@ -187,6 +187,8 @@ type Records = FaultyRecords<Arc<MemoryRecords>>;
 fn pending(records: &Records) -> (PendingRun, Arc<RunBounds>) {
     let bounds = bounds(10, 10);
     let runs = Arc::new(EndpointRuns {
+        on_crash: OnCrash::Unknown,
+        transactional: false,
         spec: IdempotencySpec::new(),
         names: RecordNames::new("test", "POST", "/orders"),
         client: Arc::new(IdempotencyClient {
