@@ -44,8 +44,8 @@
 //!
 //! // A unit test calls the handler without a server. The transaction is rolled back.
 //! let order = Order { item: "tea".into() };
-//! let created = place_order(Tx::for_test(&pool), Json(order)).await?;
-//! # let _ = created;
+//! let created = place_order(Tx::for_test(&pool), Json(order)).await;
+//! assert!(created.is_ok());
 //! # Ok(())
 //! # }
 //! ```

@@ -56,6 +56,13 @@ pub(super) enum State<DB: TransactionDatabase> {
     Ended,
 }
 
+/// The end that the pipeline requests.
+enum Wanted<'a> {
+    /// A commit, with the completion of the record of the key.
+    Commit(Option<&'a Complete>),
+    Rollback,
+}
+
 /// The reason why a statement cannot be executed.
 pub(super) enum LendError {
     Closed,
@@ -201,7 +208,7 @@ impl<DB: TransactionDatabase> Slot<DB> {
     }
 
     /// Takes the transaction from the handler, and ends it.
-    async fn end(&self, commit: Option<Option<&Complete>>) -> TransactionEnd {
+    async fn end(&self, wanted: Wanted<'_>) -> TransactionEnd {
         self.has_ended.store(true, Ordering::SeqCst);
         let time_limit = self.work.time_limit;
         if self.is_taken.load(Ordering::SeqCst) {
@@ -222,14 +229,14 @@ impl<DB: TransactionDatabase> Slot<DB> {
             }
         };
         drop(state);
-        match (self.error(), commit) {
-            (Some(error), None) if error.kind == RollbackKind::Statement => {
+        match (self.error(), wanted) {
+            (Some(error), Wanted::Rollback) if error.kind == RollbackKind::Statement => {
                 // The handler has turned the error of the statement into its response.
                 open.end_without_commit(time_limit).await
             }
             (Some(error), _) => open.fail(error, time_limit).await,
-            (None, None) => open.end_without_commit(time_limit).await,
-            (None, Some(complete)) => open.commit(complete, &self.work).await,
+            (None, Wanted::Rollback) => open.end_without_commit(time_limit).await,
+            (None, Wanted::Commit(complete)) => open.commit(complete, &self.work).await,
         }
     }
 
@@ -258,11 +265,11 @@ impl<DB: TransactionDatabase> TransactionSlot for Slot<DB> {
     }
 
     fn commit<'a>(&'a self, complete: Option<&'a Complete>) -> BoxFuture<'a, TransactionEnd> {
-        Box::pin(self.end(Some(complete)))
+        Box::pin(self.end(Wanted::Commit(complete)))
     }
 
     fn roll_back(&self) -> BoxFuture<'_, TransactionEnd> {
-        Box::pin(self.end(None))
+        Box::pin(self.end(Wanted::Rollback))
     }
 }
 

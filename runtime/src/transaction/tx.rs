@@ -32,7 +32,7 @@ use crate::problem::Problem;
 ///
 /// Pass `&mut tx` to the queries of sqlx. The transaction begins with the first statement, and the
 /// pipeline ends it after the handler: it commits after a 2xx or 3xx, and rolls back otherwise. The
-/// page of the [module](self) describes this in detail.
+/// page of the [module](crate::transaction) describes this in detail.
 ///
 /// The transaction runs in the database that stores the API's idempotency records. An API whose
 /// store is in another database does not start. An endpoint takes at most one `Tx`.
@@ -195,11 +195,14 @@ impl<'q, DB: sqlx::Database, E: Execute<'q, DB>> Execute<'q, DB> for Query<E> {
     }
 }
 
+/// The rows and the results of a query.
+pub(super) type RowStream<'e, DB> = BoxStream<
+    'e,
+    Result<Either<<DB as sqlx::Database>::QueryResult, <DB as sqlx::Database>::Row>, sqlx::Error>,
+>;
+
 /// Executes a query on the connection of the slot, and remembers its error.
-pub(crate) fn fetch_many<'e, 'q: 'e, DB, E>(
-    slot: &'e Slot<DB>,
-    query: E,
-) -> BoxStream<'e, Result<Either<DB::QueryResult, DB::Row>, sqlx::Error>>
+pub(crate) fn fetch_many<'e, 'q: 'e, DB, E>(slot: &'e Slot<DB>, query: E) -> RowStream<'e, DB>
 where
     DB: TransactionDatabase,
     for<'x> &'x mut DB::Connection: Executor<'x, Database = DB>,

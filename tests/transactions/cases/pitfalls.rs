@@ -16,7 +16,8 @@ async fn spawns(State(app): State<App>, mut tx: Tx<Db>) -> Result<&'static str> 
             .await
             .expect_err("the end of the transaction");
         if let sqlx::Error::Io(error) = &error
-            && error.get_ref().is_some_and(|error| error.is::<TxClosed>())
+            && let Some(error) = error.get_ref()
+            && error.is::<TxClosed>()
         {
             app.late.notify_one();
         }
