@@ -330,7 +330,7 @@ fn b03_the_function_counts_exactly_for_the_longest_periods_and_largest_bursts() 
 /// The limits of the API `test` in the database `postgres` of a server, and their clock.
 async fn new_limits(server: &PostgresServer) -> (PostgresRecords, PostgresLimits, PostgresClock) {
     let records = crate::open(server, "postgres").await;
-    let clock = PostgresClock::replace(server, "postgres").await;
+    let clock = PostgresClock::replace(&server.options("postgres")).await;
     let limits = records.limits("test");
     (records, limits, clock)
 }
