@@ -26,7 +26,7 @@ use crate::settings;
 use crate::spec::{EndpointSpec, Method};
 use crate::start::{StartError, StartErrors};
 use crate::store::{AdmissionStore, EncryptedRecords, Facets};
-use crate::transaction::TransactionSource;
+use crate::transaction::{TransactionSource, transactions_in};
 
 /// The clients of the store, which all endpoints share.
 struct Clients {
@@ -239,15 +239,21 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             }
         };
         let opened = opened?;
-        check::transactions(self, opened.transactions.as_deref(), errors);
-        if let Some(transactions) = &opened.transactions {
+        let encryption_keys = encryption_keys?;
+        let transactions = match (opened.work, transaction_timeout) {
+            (Some(work), Some(limit)) => {
+                Some(transactions_in(work, limit, encryption_keys.clone()))
+            }
+            // The error of the time limit is already reported.
+            (Some(_), None) => return None,
+            (None, _) => None,
+        };
+        check::transactions(self, transactions.as_deref(), errors);
+        if let Some(transactions) = &transactions {
             self.pools.add(Arc::clone(transactions).pool());
         }
-        let encryption_keys = encryption_keys?;
-        let transactions = opened.transactions.zip(transaction_timeout);
         Some(Settings {
-            transactions: transactions
-                .map(|(source, limit)| source.configured(limit, encryption_keys.clone())),
+            transactions,
             facets: encrypted(opened.facets, encryption_keys),
             secret_is_ephemeral: opened.secret.is_none(),
             secret: opened.secret.unwrap_or_else(Secret::random),

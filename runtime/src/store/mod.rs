@@ -40,6 +40,7 @@ pub mod postgres;
 pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod work;
 
 use std::sync::Arc;
 
@@ -54,6 +55,7 @@ pub use postgres::{PostgresLimits, PostgresRecords};
 pub use redis::{RedisConfig, RedisStore};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteRecords;
+pub(crate) use work::WorkDatabase;
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 use self::migration::OnMissing;
@@ -65,7 +67,6 @@ pub use crate::policies::rate_limit::memory::MemoryLimits;
 use crate::secret::Secret;
 use crate::settings;
 use crate::start::{StartError, StartErrors};
-use crate::transaction::TransactionSource;
 
 /// The store of an API: one implementation of each facet. An API connects to it at start.
 #[derive(Debug, Clone)]
@@ -111,7 +112,7 @@ pub(crate) struct ConnectedStore {
     /// The secret that all instances share; `None` if there is no shared secret.
     pub(crate) secret: Option<Secret>,
     /// The database for the transactions of handlers; `None` if the records are not in a database.
-    pub(crate) transactions: Option<Arc<dyn TransactionSource>>,
+    pub(crate) work: Option<WorkDatabase>,
 }
 
 const VARIABLE: &str = "APLOMB_STORE";
@@ -365,7 +366,7 @@ impl Store {
         errors.into_result()?;
         let mut store = opened.expect("a store without a source has an error");
         if self.records.is_some() {
-            store.transactions = None;
+            store.work = None;
         }
         let facets = &mut store.facets;
         // The store's own admission uses the store's own limits and records, so it is disabled if
@@ -448,7 +449,7 @@ impl Source {
             Self::Memory(facets) | Self::Facets(facets) => Ok(ConnectedStore {
                 facets,
                 secret,
-                transactions: None,
+                work: None,
             }),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(file) => {
@@ -462,7 +463,7 @@ impl Source {
                     "idempotency records are in a SQLite file; rate limits are in the memory of \
                      this process"
                 );
-                let transactions = Arc::new(file.work_pool(&records));
+                let work = file.work_database(&records);
                 let limits = MemoryLimits::with_capacity(MemoryLimits::DEFAULT_CAPACITY, clock);
                 let facets = Facets {
                     limits: Arc::new(limits),
@@ -473,7 +474,7 @@ impl Source {
                 Ok(ConnectedStore {
                     facets,
                     secret,
-                    transactions: Some(transactions),
+                    work: Some(work),
                 })
             }
             #[cfg(feature = "postgres")]
@@ -485,7 +486,7 @@ impl Source {
                     database = %records.url(),
                     "idempotency records and rate limits are in PostgreSQL"
                 );
-                let transactions = Arc::new(records.work_pool(pools::PoolSettings::options()?));
+                let work = records.work_database(pools::PoolSettings::options()?);
                 let facets = Facets {
                     limits: Arc::new(records.limits(namespace)),
                     records: Arc::new(records),
@@ -495,7 +496,7 @@ impl Source {
                 Ok(ConnectedStore {
                     facets,
                     secret,
-                    transactions: Some(transactions),
+                    work: Some(work),
                 })
             }
             #[cfg(feature = "redis")]
@@ -511,7 +512,7 @@ impl Source {
                 Ok(ConnectedStore {
                     facets,
                     secret: Some(secret),
-                    transactions: None,
+                    work: None,
                 })
             }
         }

@@ -127,8 +127,8 @@ pub use database::TransactionDatabase;
 pub(crate) use database::database_of;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use savepoint::Savepoint;
-pub(crate) use source::{TransactionEnd, TransactionRequest, TransactionSlot, TransactionSource};
+pub(crate) use source::{
+    TransactionEnd, TransactionRequest, TransactionSlot, TransactionSource, transactions_in,
+};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use tx::{Tx, TxClosed, TxConnection};
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
-pub(crate) use work_pool::WorkPool;

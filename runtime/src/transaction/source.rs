@@ -7,9 +7,12 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use http::Extensions;
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use super::work_pool::WorkPool;
 use crate::policies::idempotency::{Complete, EncryptionKeys, LeasePause, Token};
 use crate::problem::{Problem, ProblemSpec, registry};
 use crate::spec::Database;
+use crate::store::WorkDatabase;
 use crate::store::pools::PoolSource;
 
 /// A database in which the transactions of handlers run.
@@ -17,19 +20,49 @@ pub(crate) trait TransactionSource: fmt::Debug + Send + Sync + 'static {
     /// Returns the kind of the database.
     fn database(&self) -> Database;
 
-    /// Returns the database with the settings of an API: the longest duration of a transaction, and
-    /// the keys that encrypt stored responses.
-    fn configured(
-        &self,
-        time_limit: Duration,
-        keys: Option<EncryptionKeys>,
-    ) -> Arc<dyn TransactionSource>;
-
     /// Returns the pool whose connections run the transactions.
     fn pool(self: Arc<Self>) -> Arc<dyn PoolSource>;
 
     /// Creates the slot for the transaction of one request.
     fn slot(self: Arc<Self>, request: TransactionRequest) -> Arc<dyn TransactionSlot>;
+}
+
+/// Returns the transactions in a database.
+///
+/// A transaction lasts at most for `time_limit`. The keys encrypt the responses that are stored in
+/// records.
+#[cfg_attr(
+    not(any(feature = "sqlite", feature = "postgres")),
+    expect(
+        unused_variables,
+        clippy::needless_pass_by_value,
+        reason = "there is no database"
+    )
+)]
+pub(crate) fn transactions_in(
+    database: WorkDatabase,
+    time_limit: Duration,
+    keys: Option<EncryptionKeys>,
+) -> Arc<dyn TransactionSource> {
+    match database {
+        #[cfg(feature = "sqlite")]
+        WorkDatabase::Sqlite {
+            pool,
+            write_lock,
+            clock,
+        } => {
+            let mut work = WorkPool::new(pool);
+            work.write_lock = Some(write_lock);
+            work.clock = clock;
+            Arc::new(work.with_settings(time_limit, keys))
+        }
+        #[cfg(feature = "postgres")]
+        WorkDatabase::Postgres { pool, is_pgbouncer } => {
+            let mut work = WorkPool::new(pool);
+            work.is_pgbouncer = is_pgbouncer;
+            Arc::new(work.with_settings(time_limit, keys))
+        }
+    }
 }
 
 /// The properties of one request that its transaction needs.

@@ -18,23 +18,26 @@ use crate::store::pools::{PoolMonitor, PoolSource, PoolStatus};
 #[cfg(feature = "sqlite")]
 use crate::store::sqlite::WriteLock;
 
+/// The longest duration of a transaction, if it is not set.
+const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(5);
+
 /// The name of the pool in its status.
 const NAME: &str = "work";
 
 /// A pool for the transactions of handlers, with the settings that all transactions share.
-pub(crate) struct WorkPool<DB: TransactionDatabase> {
-    pub(crate) pool: Pool<DB>,
+pub(super) struct WorkPool<DB: TransactionDatabase> {
+    pub(super) pool: Pool<DB>,
     /// The right to write to a SQLite file.
     #[cfg(feature = "sqlite")]
-    pub(crate) write_lock: Option<Arc<WriteLock>>,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(super) write_lock: Option<Arc<WriteLock>>,
+    pub(super) clock: Arc<dyn Clock>,
     /// Set if the connections go through a PgBouncer that pools transactions.
-    pub(crate) is_pgbouncer: bool,
-    pub(crate) monitor: Arc<PoolMonitor>,
+    pub(super) is_pgbouncer: bool,
+    pub(super) monitor: Arc<PoolMonitor>,
     /// The longest duration of a transaction.
-    pub(crate) time_limit: Duration,
+    pub(super) time_limit: Duration,
     /// Encrypts the responses that are stored in records.
-    pub(crate) keys: Option<EncryptionKeys>,
+    pub(super) keys: Option<EncryptionKeys>,
 }
 
 /// The options with which a transaction begins.
@@ -63,11 +66,8 @@ pub(super) enum BeginError {
 }
 
 impl<DB: TransactionDatabase> WorkPool<DB> {
-    /// The default of the longest duration of a transaction.
-    pub(crate) const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(5);
-
     /// Creates a pool with the default settings.
-    pub(crate) fn new(pool: Pool<DB>) -> Self {
+    pub(super) fn new(pool: Pool<DB>) -> Self {
         Self {
             pool,
             #[cfg(feature = "sqlite")]
@@ -75,15 +75,18 @@ impl<DB: TransactionDatabase> WorkPool<DB> {
             clock: Arc::new(SystemClock::new()),
             is_pgbouncer: false,
             monitor: Arc::new(PoolMonitor::new(NAME)),
-            time_limit: Self::DEFAULT_TIME_LIMIT,
+            time_limit: DEFAULT_TIME_LIMIT,
             keys: None,
         }
     }
 
-    /// Sets whether the connections go through a PgBouncer that pools transactions.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn with_pgbouncer(mut self, is_pgbouncer: bool) -> Self {
-        self.is_pgbouncer = is_pgbouncer;
+    /// Sets the longest duration of a transaction, and the keys that encrypt stored responses.
+    pub(super) fn with_settings(
+        mut self,
+        time_limit: Duration,
+        keys: Option<EncryptionKeys>,
+    ) -> Self {
+        (self.time_limit, self.keys) = (time_limit, keys);
         self
     }
 
@@ -184,23 +187,6 @@ impl<DB: TransactionDatabase> PoolSource for WorkPool<DB> {
 impl<DB: TransactionDatabase> TransactionSource for WorkPool<DB> {
     fn database(&self) -> Database {
         DB::DATABASE
-    }
-
-    fn configured(
-        &self,
-        time_limit: Duration,
-        keys: Option<EncryptionKeys>,
-    ) -> Arc<dyn TransactionSource> {
-        Arc::new(Self {
-            pool: self.pool.clone(),
-            #[cfg(feature = "sqlite")]
-            write_lock: self.write_lock.clone(),
-            clock: Arc::clone(&self.clock),
-            is_pgbouncer: self.is_pgbouncer,
-            monitor: Arc::clone(&self.monitor),
-            time_limit,
-            keys,
-        })
     }
 
     fn pool(self: Arc<Self>) -> Arc<dyn PoolSource> {

@@ -71,12 +71,12 @@ use self::removal::Removal;
 use self::resent::ResentBegins;
 #[cfg(test)]
 pub(super) use self::schema::SCHEMA;
+use super::WorkDatabase;
 use crate::facet::StoreFuture;
 use crate::policies::idempotency::{
     Begin, BeginOutcome, Complete, CompleteOutcome, IdempotencyStore, Lease, RecordKey,
     RecordState, StoredResponse,
 };
-use crate::transaction::WorkPool;
 
 /// The number of connections that renew leases. The renewal sends one statement at a time.
 const HEARTBEAT_CONNECTIONS: usize = 1;
@@ -105,23 +105,24 @@ impl PostgresRecords {
         &self.shared.url
     }
 
-    /// Returns the pool for the transactions of handlers: the pool of the application, or a pool
-    /// with these options.
-    pub(super) fn work_pool(&self, options: PgPoolOptions) -> WorkPool<sqlx::Postgres> {
+    /// Returns the connections for the transactions of handlers: the pool of the application, or a
+    /// pool with these options.
+    pub(super) fn work_database(&self, options: PgPoolOptions) -> WorkDatabase {
         let endpoint = self.connections.endpoint();
+        let is_pgbouncer = endpoint.is_pgbouncer;
         let pool = self.shared.work_pool.clone();
         let pool = pool.unwrap_or_else(|| {
             // A connection that was closed by the server is noticed when a transaction begins.
             let options = options.test_before_acquire(false);
             let connect = endpoint.options.clone();
-            options.connect_lazy_with(if endpoint.is_pgbouncer {
+            options.connect_lazy_with(if is_pgbouncer {
                 // PgBouncer accepts only few settings at the start of a connection.
                 connect.extra_float_digits(None)
             } else {
                 connect
             })
         });
-        WorkPool::new(pool).with_pgbouncer(endpoint.is_pgbouncer)
+        WorkDatabase::Postgres { pool, is_pgbouncer }
     }
 }
 

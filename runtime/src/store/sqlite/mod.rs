@@ -49,13 +49,13 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePoolOptions};
 pub(super) use self::schema::SCHEMA;
 pub(crate) use self::write_lock::{WriteLock, WritePermit};
 use self::writer::Writer;
+use super::WorkDatabase;
 use crate::clock::{Clock, Timestamp};
 use crate::facet::{StoreError, StoreFuture};
 use crate::policies::idempotency::{
     Begin, BeginOutcome, Complete, CompleteOutcome, IdempotencyStore, Lease, RecordKey,
     RecordState, StoredResponse,
 };
-use crate::transaction::WorkPool;
 
 /// The records of idempotency keys in a SQLite file.
 ///
@@ -97,15 +97,16 @@ impl SqliteFile {
         self.options.get_filename()
     }
 
-    /// Returns the pool for the transactions of handlers. It has one connection, because a file has
-    /// one writer at a time.
-    pub(crate) fn work_pool(&self, records: &SqliteRecords) -> WorkPool<sqlx::Sqlite> {
+    /// Returns the connections for the transactions of handlers. The pool has one connection, because
+    /// a file has one writer at a time.
+    pub(super) fn work_database(&self, records: &SqliteRecords) -> WorkDatabase {
         let pool = self.pool.clone().min_connections(0).max_connections(1);
         let pool = pool.test_before_acquire(false);
-        let mut work = WorkPool::new(pool.connect_lazy_with(self.connect_options()));
-        work.write_lock = Some(Arc::clone(&records.write_lock));
-        work.clock = Arc::clone(&records.clock);
-        work
+        WorkDatabase::Sqlite {
+            pool: pool.connect_lazy_with(self.connect_options()),
+            write_lock: Arc::clone(&records.write_lock),
+            clock: Arc::clone(&records.clock),
+        }
     }
 }
 
