@@ -15,6 +15,9 @@ pub(crate) type Db = sqlx::Postgres;
 /// The kind of the database.
 pub(crate) const DATABASE: Database = Database::Postgres;
 
+/// The pools of the store.
+pub(crate) const POOLS: &[&str] = &["work", "control"];
+
 /// The table of records.
 pub(crate) const RECORDS: &str = "aplomb.record";
 

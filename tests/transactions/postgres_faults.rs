@@ -349,3 +349,34 @@ async fn t01_a_transaction_in_another_database_than_the_store_is_a_start_error()
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn t04_a_failover_loses_effects_and_records_together() {
+    let service = Service::start(routes()).await;
+    let primary = &service.database.server;
+    let replica = primary.start_replica();
+    assert_eq!(service.post("/numbered/1", "1").send().await.status, 200);
+    let count = "SELECT count(*) FROM effect";
+    eventually("the effect on the replica", async || {
+        replica.query(count).await == "1"
+    })
+    .await;
+    // The replica gets no more data, and the primary does not wait for it.
+    replica.kill();
+    assert_eq!(service.post("/numbered/2", "2").send().await.status, 200);
+    primary.kill();
+    replica.restart();
+    replica.promote().await;
+    assert_eq!(replica.query(count).await, "1");
+
+    // An instance on the new primary: the first effect is replayed, and the second one, which was
+    // lost with its record, happens again.
+    let options = replica.options("postgres");
+    let database = TestDatabase::through(replica, options, 5).await;
+    let other = Service::start_on(database, routes(), |api| api).await;
+    let first = other.post("/numbered/1", "1").send().await;
+    assert!(first.status == 200 && first.replayed());
+    let second = other.post("/numbered/2", "2").send().await;
+    assert!(second.status == 200 && !second.replayed());
+    assert_eq!(other.effects().await, ["n1", "n2"]);
+}

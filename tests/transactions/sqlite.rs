@@ -15,6 +15,9 @@ pub(crate) type Db = sqlx::Sqlite;
 /// The kind of the database.
 pub(crate) const DATABASE: Database = Database::Sqlite;
 
+/// The pools of the store.
+pub(crate) const POOLS: &[&str] = &["work"];
+
 /// The table of records.
 pub(crate) const RECORDS: &str = "aplomb_record";
 

@@ -250,7 +250,9 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         };
         check::transactions(self, transactions.as_deref(), errors);
         if let Some(transactions) = &transactions {
-            self.pools.add(Arc::clone(transactions).pool());
+            for pool in Arc::clone(transactions).pools() {
+                self.pools.add(pool);
+            }
         }
         Some(Settings {
             transactions,

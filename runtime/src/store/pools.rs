@@ -46,7 +46,8 @@ impl Pools {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolStatus {
-    /// The name of the pool: `work` for the transactions of handlers.
+    /// The name of the pool: `work` for the transactions of handlers, and on PostgreSQL `control` for
+    /// the records and the rate limits.
     pub name: &'static str,
     /// The maximum number of connections.
     pub max: u32,

@@ -1,7 +1,10 @@
 //! The connections for the transactions of handlers.
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 use std::sync::Arc;
+
+#[cfg(feature = "postgres")]
+use super::pools::PoolSource;
 
 #[cfg(feature = "sqlite")]
 use crate::clock::Clock;
@@ -20,5 +23,7 @@ pub(crate) enum WorkDatabase {
         pool: sqlx::PgPool,
         /// Set if the connections go through a PgBouncer that pools transactions.
         is_pgbouncer: bool,
+        /// The connections of the store itself.
+        control: Arc<dyn PoolSource>,
     },
 }

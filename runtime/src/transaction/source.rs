@@ -20,8 +20,8 @@ pub(crate) trait TransactionSource: fmt::Debug + Send + Sync + 'static {
     /// Returns the kind of the database.
     fn database(&self) -> Database;
 
-    /// Returns the pool whose connections run the transactions.
-    fn pool(self: Arc<Self>) -> Arc<dyn PoolSource>;
+    /// Returns the pool whose connections run the transactions, and the pool of the store itself.
+    fn pools(self: Arc<Self>) -> Vec<Arc<dyn PoolSource>>;
 
     /// Creates the slot for the transaction of one request.
     fn slot(self: Arc<Self>, request: TransactionRequest) -> Arc<dyn TransactionSlot>;
@@ -57,8 +57,13 @@ pub(crate) fn transactions_in(
             Arc::new(work.with_settings(time_limit, keys))
         }
         #[cfg(feature = "postgres")]
-        WorkDatabase::Postgres { pool, is_pgbouncer } => {
+        WorkDatabase::Postgres {
+            pool,
+            is_pgbouncer,
+            control,
+        } => {
             let mut work = WorkPool::new(pool);
+            work.control = Some(control);
             work.is_pgbouncer = is_pgbouncer;
             Arc::new(work.with_settings(time_limit, keys))
         }

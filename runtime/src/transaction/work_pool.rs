@@ -34,6 +34,8 @@ pub(super) struct WorkPool<DB: TransactionDatabase> {
     /// Set if the connections go through a PgBouncer that pools transactions.
     pub(super) is_pgbouncer: bool,
     pub(super) monitor: Arc<PoolMonitor>,
+    /// The connections of the store itself.
+    pub(super) control: Option<Arc<dyn PoolSource>>,
     /// The longest duration of a transaction.
     pub(super) time_limit: Duration,
     /// Encrypts the responses that are stored in records.
@@ -75,6 +77,7 @@ impl<DB: TransactionDatabase> WorkPool<DB> {
             clock: Arc::new(SystemClock::new()),
             is_pgbouncer: false,
             monitor: Arc::new(PoolMonitor::new(NAME)),
+            control: None,
             time_limit: DEFAULT_TIME_LIMIT,
             keys: None,
         }
@@ -189,8 +192,10 @@ impl<DB: TransactionDatabase> TransactionSource for WorkPool<DB> {
         DB::DATABASE
     }
 
-    fn pool(self: Arc<Self>) -> Arc<dyn PoolSource> {
-        self
+    fn pools(self: Arc<Self>) -> Vec<Arc<dyn PoolSource>> {
+        let control = self.control.clone();
+        let work: Arc<dyn PoolSource> = self;
+        core::iter::once(work).chain(control).collect()
     }
 
     fn slot(self: Arc<Self>, request: TransactionRequest) -> Arc<dyn TransactionSlot> {

@@ -149,6 +149,8 @@ async fn t07_without_a_free_connection_a_request_is_a_503() {
     let problem = second.problem(503, "POOL_EXHAUSTED");
     assert_eq!(problem["retryable"], true);
     let status = pools.status();
+    let names: Vec<_> = status.iter().map(|pool| pool.name).collect();
+    assert_eq!(names, super::super::POOLS);
     let work = status.iter().find(|pool| pool.name == "work");
     let work = work.expect("the pool of the transactions");
     assert_eq!(

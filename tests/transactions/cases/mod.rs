@@ -79,7 +79,7 @@ impl Service {
         routes: Routes<App>,
         adjust: impl FnOnce(Api<App>) -> Api<App>,
     ) -> Self {
-        sqlx::raw_sql("CREATE TABLE effect (name TEXT NOT NULL UNIQUE)")
+        sqlx::raw_sql("CREATE TABLE IF NOT EXISTS effect (name TEXT NOT NULL UNIQUE)")
             .execute(&database.pool)
             .await
             .expect("a table");

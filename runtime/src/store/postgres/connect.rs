@@ -4,6 +4,7 @@
 //! connection breaks is repeated once on a new connection. A connection that waits in the pool is
 //! therefore not tested before its next use.
 
+use core::fmt;
 use core::time::Duration;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +16,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::facet::StoreError;
+use crate::store::pools::{PoolMonitor, PoolSource, PoolStatus};
 
 /// The time limit of a call, with the wait for a connection.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
@@ -119,7 +121,9 @@ enum AttemptError {
 /// A pool of connections to one database.
 pub(super) struct Connections {
     endpoint: Endpoint,
+    max: usize,
     permits: Semaphore,
+    monitor: PoolMonitor,
     /// The connections that no call uses. The last one was used last.
     idle: Mutex<Vec<IdleConnection>>,
 }
@@ -134,7 +138,9 @@ impl Connections {
     pub(super) const fn new(endpoint: Endpoint, max: usize) -> Self {
         Self {
             endpoint,
+            max,
             permits: Semaphore::const_new(max),
+            monitor: PoolMonitor::new("control"),
             idle: Mutex::new(Vec::new()),
         }
     }
@@ -204,10 +210,13 @@ impl Connections {
             let timeout = limits.timeout;
             AttemptError::not_executed(format!("{what} within {timeout:?}"))
         };
+        let mut waiting = self.monitor.wait();
         let Ok(permit) = timeout_at(deadline, self.permits.acquire()).await else {
+            self.monitor.add_exhausted();
             return Err(no_connection("no connection was free"));
         };
         let permit = permit.expect("the semaphore is never closed");
+        waiting.end();
         loop {
             if let Some(connection) = self.take_idle() {
                 return Ok(Lent {
@@ -253,6 +262,24 @@ impl Connections {
 
     fn idle(&self) -> MutexGuard<'_, Vec<IdleConnection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PoolSource for Connections {
+    fn status(&self) -> PoolStatus {
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let in_use = self.max - self.permits.available_permits();
+        let idle = self.idle().len();
+        self.monitor
+            .status(number(self.max), number(in_use + idle), number(idle))
+    }
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connections")
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
     }
 }
 

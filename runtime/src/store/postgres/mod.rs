@@ -72,6 +72,7 @@ use self::resent::ResentBegins;
 #[cfg(test)]
 pub(super) use self::schema::SCHEMA;
 use super::WorkDatabase;
+use super::pools::PoolSource;
 use crate::facet::StoreFuture;
 use crate::policies::idempotency::{
     Begin, BeginOutcome, Complete, CompleteOutcome, IdempotencyStore, Lease, RecordKey,
@@ -122,7 +123,11 @@ impl PostgresRecords {
                 connect
             })
         });
-        WorkDatabase::Postgres { pool, is_pgbouncer }
+        WorkDatabase::Postgres {
+            pool,
+            is_pgbouncer,
+            control: Arc::clone(&self.connections) as Arc<dyn PoolSource>,
+        }
     }
 }
 
