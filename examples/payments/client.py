@@ -1,4 +1,8 @@
-"""A client that retries each request with one Idempotency-Key until it has a final response."""
+"""A client that retries each request with one Idempotency-Key until it has a final response.
+
+No response may say that the outcome is unknown: such a response ends the run, like any other error that is not
+retryable.
+"""
 
 from __future__ import annotations
 
@@ -62,11 +66,6 @@ class Response:
         return self.status >= 400 and self.body.get("retryable") is True
 
     @property
-    def is_unknown(self) -> bool:
-        """Whether the outcome of the request is unknown."""
-        return self.status == 500 and self.body.get("code") == "IDEMPOTENCY_OUTCOME_UNKNOWN" and not self.retryable
-
-    @property
     def retry_after(self) -> float:
         text = self.headers.get("Retry-After", "")
         return float(text) if text.isdigit() else 1.0
@@ -86,10 +85,17 @@ def parsed(text: bytes) -> dict:
 class Client:
     """Sends requests until they have a final response. Each attempt goes to a random address."""
 
-    def __init__(self, addresses: list[tuple[str, int]], api_key: str, deadline: Deadline):
+    def __init__(
+        self,
+        addresses: list[tuple[str, int]],
+        api_key: str,
+        deadline: Deadline,
+        fresh_keys: bool = False,
+    ):
         self.addresses = addresses
         self.api_key = api_key
         self.deadline = deadline
+        self.fresh_keys = fresh_keys
         self.lock = threading.Lock()
         self.retries: collections.Counter[str] = collections.Counter()
         self.replays = 0
@@ -97,11 +103,14 @@ class Client:
     def call(self, method: str, path: str, body=None, expect: int = 200, **options) -> Response:
         """Sends a request until it has a final response. All attempts have the same key and body.
 
-        Options: `key` is the Idempotency-Key; a POST without it generates one. With `may_be_unknown` an
-        unknown outcome is a final response as well.
+        Options: `key` is the Idempotency-Key; a POST without it generates one. A client with
+        `fresh_keys` ignores it, and sends each attempt with a new key: this is the mistake that the
+        control run makes.
         """
         key = options.get("key") or (str(uuid.uuid4()) if method == "POST" else None)
         for attempt in range(1, MAX_ATTEMPTS + 1):
+            if self.fresh_keys and key is not None:
+                key = str(uuid.uuid4())
             try:
                 response = self.send(method, path, body, key)
             except (OSError, http.client.HTTPException, Cut):
@@ -111,8 +120,6 @@ class Client:
                 self.wait(response.body.get("code", "?"), response.retry_after + random.uniform(0, 0.5))
                 continue
             response.attempts = attempt
-            if options.get("may_be_unknown") and response.is_unknown:
-                return response
             return self.checked(f"{method} {path}", response, expect)
         raise Failure(f"{method} {path}: no final response after {MAX_ATTEMPTS} attempts")
 

@@ -25,10 +25,18 @@ PORTS = range(20000, 32000)
 class Process:
     """A child process that can be paused, killed and restarted. All starts write to one log."""
 
-    def __init__(self, name: str, command: list[str], settings: dict[str, str], logs: pathlib.Path):
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        settings: dict[str, str],
+        logs: pathlib.Path,
+        owner: dict | None = None,
+    ):
         self.name = name
         self.command = command
         self.settings = settings
+        self.owner = owner or {}
         self.log = logs / f"{name.replace(' ', '-')}.log"
         self.child: subprocess.Popen | None = None
         self.finished = False
@@ -44,7 +52,7 @@ class Process:
         others = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith("APLOMB_") and name != "PAYMENTS_DB"
+            if not name.startswith("APLOMB_") and name != "PAYMENTS_BANK"
         }
         with self.log.open("ab") as log:
             return subprocess.Popen(
@@ -53,6 +61,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                **self.owner,
             )
 
     def signal(self, number: signal.Signals) -> None:

@@ -1,8 +1,9 @@
-"""A proxy that cuts connections."""
+"""Proxies that cut connections: of clients to the service, and of the service to its database."""
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import random
 import socket
 import struct
@@ -103,3 +104,70 @@ def read_all(service: socket.socket) -> bytes:
         if not more:
             return data
         data += more
+
+
+class DatabaseProxy:
+    """Forwards connections to a database, and cuts them on request."""
+
+    def __init__(self, server: tuple[str, int]):
+        self.server = server
+        self.open: set[socket.socket] = set()
+        self.commits_to_cut = 0
+        self.changed = threading.Condition()
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.address = self.listener.getsockname()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self) -> None:
+        while True:
+            client, _ = self.listener.accept()
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client: socket.socket) -> None:
+        with contextlib.suppress(OSError), client:
+            with socket.create_connection(self.server, timeout=SOCKET_TIMEOUT) as server:
+                server.settimeout(None)
+                both = (client, server)
+                with self.changed:
+                    self.open.update(both)
+                back = threading.Thread(target=self.forward, args=(server, client, both, False), daemon=True)
+                back.start()
+                self.forward(client, server, both, True)
+                back.join()
+                with self.changed:
+                    self.open.difference_update(both)
+
+    def forward(self, source, target, both, to_server: bool) -> None:
+        """Forwards bytes in one direction until one end closes. Then closes both."""
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                cuts = to_server and b"COMMIT" in data and self.take_commit()
+                target.sendall(data)
+                if cuts:
+                    break  # The server executes the COMMIT, and its reply is lost.
+        for end in both:
+            shut_down(end)
+
+    def take_commit(self) -> bool:
+        with self.changed:
+            if self.commits_to_cut == 0:
+                return False
+            self.commits_to_cut -= 1
+            self.changed.notify_all()
+            return True
+
+    def cut_commits(self, count: int, seconds: float) -> bool:
+        """Cuts this many connections after their next COMMIT, and waits until they are cut."""
+        with self.changed:
+            self.commits_to_cut = count
+            return self.changed.wait_for(lambda: self.commits_to_cut == 0, seconds)
+
+    def cut_all(self) -> None:
+        with self.changed:
+            for end in self.open:
+                shut_down(end)
+
+
+def shut_down(end: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)

@@ -9,11 +9,15 @@ the differences and exits with 1.
 
     python3 retry_client.py --url http://127.0.0.1:3000 --key sk_test_alice --seed 7
 
-With --instances it starts a Redis and that many instances, kills and restarts instances, and pauses
-the Redis. The outcome of a payment may then be unknown to the service, which responds with
-IDEMPOTENCY_OUTCOME_UNKNOWN. The script looks these payments up.
+With --instances it starts that many instances on one database, and kills and restarts them. With
+--store postgres, the database is a PostgreSQL server that the script starts, pauses and restarts.
+The script also makes payouts, and compares them with the transfers of the bank. No outcome may be
+unknown.
 
-    python3 retry_client.py --instances 2 --service target/debug/payments
+    python3 retry_client.py --instances 2 --store postgres --service target/debug/payments
+
+With --control the client makes a mistake: it retries with a new key. The run then succeeds if the
+checks find payments that were made more than once.
 """
 
 from __future__ import annotations
@@ -35,7 +39,8 @@ import urllib.parse
 import uuid
 
 from books import Books, Order
-from client import Response, Client, Deadline, Failure
+from client import Client, Deadline, Failure, Response
+from databases import DATABASES
 from fleet import Fleet, Progress
 from proxy import CuttingProxy
 
@@ -47,19 +52,25 @@ TIME_LIMIT_WITH_FLEET = 150.0
 MAX_PAYMENTS = 1000
 """The maximum number of payments while faults are still to be injected."""
 
-REMAINING_FUNDS = 500
-"""The balance of the payer after all payments."""
+FUNDS = 10**12
+"""The balance of the payer at the start. It is enough even if every payment is made several times."""
+
+ORDERS_PER_PAYOUT = 6
+"""With a fleet, every sixth order is a payout instead of a payment."""
+
+SHOWN_DUPLICATES = 3
+"""The number of payments that a control run prints."""
 
 
 class Run:
-    """One run of the script: two accounts, the payments between them, and the responses."""
+    """One run of the script: two accounts, the orders, and the responses."""
 
     def __init__(self, options: argparse.Namespace, fleet: Fleet | None):
         self.options = options
         self.fleet = fleet
         self.deadline = Deadline(options.time_limit)
         self.proxy = CuttingProxy(options.services, options.seed)
-        self.client = Client([self.proxy.address], options.key, self.deadline)
+        self.client = Client([self.proxy.address], options.key, self.deadline, options.control)
         self.direct = Client(options.services, options.key, self.deadline)
         count = options.payments if fleet is None else MAX_PAYMENTS
         self.amounts = random.Random(options.seed).sample(range(1, 10001), count)
@@ -67,7 +78,7 @@ class Run:
         self.orders: list[Order] = []
         self.progress = Progress()
         self.injecting = fleet is not None
-        self.retry_results: collections.Counter[str] = collections.Counter()
+        self.replayed = 0
         self.lock = threading.Lock()
 
     def prepare(self) -> None:
@@ -78,9 +89,10 @@ class Run:
             except OSError as error:
                 raise Failure(f"no service responds at {service[0]}:{service[1]}: {error}") from error
         payer, payee = (self.open(owner) for owner in ("Payer", "Payee"))
-        funds = sum(self.amounts) + REMAINING_FUNDS
-        self.client.call("POST", f"/v2/accounts/{payer}/deposit", {"amount": funds}, expect=201)
-        self.books = Books(self.direct, payer, payee, funds)
+        # In a control run, only payments are made more than once.
+        client = self.direct if self.options.control else self.client
+        client.call("POST", f"/v2/accounts/{payer}/deposit", {"amount": FUNDS}, expect=201)
+        self.books = Books(self.direct, payer, payee, FUNDS, self.fleet and self.fleet.bank)
 
     def open(self, owner: str) -> str:
         new = {"owner": owner, "currency": "EUR"}
@@ -105,63 +117,67 @@ class Run:
         self.injecting = False
 
     def pay_in_turn(self) -> None:
-        while (amount := self.next_amount()) is not None:
-            order = self.pay(amount, str(uuid.uuid4()))
+        while (order := self.next_order()) is not None:
+            order.response = self.send(self.client, order)
             with self.lock:
                 self.orders.append(order)
             self.progress.add()
 
-    def next_amount(self) -> int | None:
-        """The next amount: `--payments` of them, and more while faults are being injected."""
+    def next_order(self) -> Order | None:
+        """The next order: `--payments` of them, and more while faults are being injected."""
         with self.lock:
             number, self.next_index = self.next_index, self.next_index + 1
         if number >= self.options.payments and not self.injecting:
             return None
         if number >= len(self.amounts):
             raise Failure(f"{len(self.amounts)} payments ended before all faults had been injected")
-        return self.amounts[number]
+        is_payout = self.fleet is not None and number % ORDERS_PER_PAYOUT == ORDERS_PER_PAYOUT - 1
+        return Order(self.amounts[number], str(uuid.uuid4()), is_payout)
 
-    def pay(self, amount: int, key: str) -> Order:
-        return Order(amount, key, self.ask(self.client, amount, key))
-
-    def ask(self, client: Client, amount: int, key: str) -> Response:
-        new, unknown = self.books.new_payment(amount), self.fleet is not None
-        return client.call("POST", "/v1/payments", new, 201, key=key, may_be_unknown=unknown)
+    def send(self, client: Client, order: Order) -> Response:
+        path, body = self.books.request(order)
+        return client.call("POST", path, body, 201, key=order.key)
 
     def differences(self) -> list[str]:
         """The differences that are visible over direct connections."""
         found = []
-        if self.fleet is not None:
+        if self.fleet is not None and not self.options.control:
             self.fleet.restart_gracefully()
-            with_response = [order for order in self.orders if not order.response.is_unknown]
-            found = [text for order in with_response for text in self.differing_retry(order)]
+            found = [text for order in self.orders for text in self.differing_retry(order)]
         return found + self.books.differences(self.orders)
 
     def differing_retry(self, order: Order) -> list[str]:
-        """Retries a key that had a response: the response must be the same, or the outcome unknown."""
-        again = self.ask(self.direct, order.amount, order.key)
-        self.retry_results["unknown" if again.is_unknown else "the same"] += 1
-        if again.is_unknown or again.replayed and again.body == order.response.body:
+        """Retries a key that had a response: the response must be the same."""
+        again = self.send(self.direct, order)
+        self.replayed += 1
+        if again.replayed and again.body == order.response.body:
             return []
-        return [f"the payment of {order.amount} had the response {order.response}, and later {again}"]
+        return [f"the order of {order.amount} had the response {order.response}, and later {again}"]
 
     def summary(self, started: float) -> None:
         cuts, retries = self.proxy.cuts, self.client.retries
         print(f"{self.proxy.connections} connections, {sum(cuts.values())} cut: {counted(cuts)}")
         print(f"{sum(retries.values())} retries: {counted(retries)}; {self.client.replays} replays")
-        total, seconds = sum(order.amount for order in self.orders), time.monotonic() - started
-        print(f"requested {len(self.orders)} payments of {total} in total; {seconds:.1f} s")
+        payouts = sum(order.is_payout for order in self.orders)
+        seconds = time.monotonic() - started
+        print(f"{len(self.orders) - payouts} payments and {payouts} payouts; {seconds:.1f} s")
+        if self.fleet is not None:
+            print(f"{self.replayed} responses replayed at the end; {counted(self.fleet.faults)}")
+
+    def control_failures(self, found: list[str]) -> list[str]:
+        """The failures of a control run, which succeeds if the checks find duplicates."""
+        duplicates = self.books.repeated(self.orders)
+        for text in found[:SHOWN_DUPLICATES]:
+            print(f"found: {text}")
+        if not duplicates:
+            return ["no payment was made more than once, although the client retried with new keys"]
+        print(f"{len(duplicates)} payments were made more than once, and the checks found them")
+        return []
 
     def conclusion(self) -> str:
         if self.fleet is None:
             return "every payment was made exactly once"
-        unknown = [order for order in self.orders if order.response.is_unknown]
-        made = sum(bool(self.books.of_amount(order.amount)) for order in unknown)
-        outcome = f"{len(unknown)} unknown: {made} of them made, {len(unknown) - made} not"
-        known = len(self.orders) - len(unknown)
-        print(f"retried responses: {counted(self.retry_results)}")
-        print(f"{known} payments made once, {outcome}; {counted(self.fleet.faults)}")
-        return "every payment was made once, or is unknown and was checked"
+        return "every payment was made exactly once, and no outcome was unknown"
 
 
 def counted(counter: collections.Counter) -> str:
@@ -197,8 +213,14 @@ def options() -> argparse.Namespace:
         help="the service, on loopback; with several --url each request goes to a random one",
     )
     parser.add_argument("--instances", type=positive, help="the number of instances to start, kill and restart")
+    parser.add_argument(
+        "--store",
+        choices=list(DATABASES),
+        help="the database of --instances: one SQLite file (default), or a PostgreSQL that this starts",
+    )
     parser.add_argument("--service", default="target/debug/payments", help="the binary to start")
-    parser.add_argument("--directory", help="the directory of the ledger and the logs; without it they are removed")
+    parser.add_argument("--directory", help="a directory for the database, the bank and the logs; without it they are removed")
+    parser.add_argument("--control", action="store_true", help="retry with new keys, and check that the checks find duplicates")
     parser.add_argument("--key", default="sk_test_alice", help="the API key")
     parser.add_argument("--payments", type=positive, default=90)
     parser.add_argument("--parallel", type=positive, default=16, help="the number of concurrent payments")
@@ -206,6 +228,8 @@ def options() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.instances and arguments.url:
         parser.error("--url and --instances exclude each other: --url uses running services, --instances starts its own")
+    if arguments.store and not arguments.instances:
+        parser.error("--store needs --instances: a running service has its own store")
     arguments.time_limit = TIME_LIMIT_WITH_FLEET if arguments.instances else TIME_LIMIT
     return arguments
 
@@ -231,10 +255,12 @@ def fleet_for(arguments: argparse.Namespace):
         arguments.services = [loopback(url) for url in arguments.url or ["http://127.0.0.1:3000"]]
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="payments-fleet-") as temporary:
+    with tempfile.TemporaryDirectory(prefix="payments-fleet-", ignore_cleanup_errors=True) as temporary:
+        os.chmod(temporary, 0o755)  # PostgreSQL may run as another user.
         directory = pathlib.Path(arguments.directory or temporary).absolute()
         directory.mkdir(parents=True, exist_ok=True)
-        fleet = Fleet(arguments.service, arguments.instances, arguments.seed, directory)
+        store = arguments.store or "sqlite"
+        fleet = Fleet(arguments.service, arguments.instances, store, arguments.seed, directory)
         arguments.services = fleet.addresses
         try:
             with fleet:
@@ -256,6 +282,8 @@ def run_script(arguments: argparse.Namespace, started: float) -> list[str]:
         finally:
             if run.proxy.connections:
                 run.summary(started)
+        if arguments.control:
+            return run.control_failures(found)
         if found and fleet is not None:
             print(fleet.last_lines())
         if not found:

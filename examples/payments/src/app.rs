@@ -1,170 +1,81 @@
-//! The state of the endpoints, opened from environment variables.
+//! The state of the endpoints, opened with the settings of the service.
 
-use std::env;
-use std::ffi::{OsStr, OsString};
+use core::time::Duration;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use tempfile::TempDir;
+use sqlx::Pool;
+use sqlx::pool::PoolOptions;
 
-use crate::ledger::Ledger;
+use super::Db;
+use super::ledger::{self, HealthCheck, OpenError};
+use crate::bank::Bank;
+use crate::settings::{NotADatabase, Settings};
 
-/// The environment variable with the path of the ledger's file.
-const DB_VARIABLE: &str = "PAYMENTS_DB";
+/// The longest wait of a request for a connection for its reads. It is shorter than the deadline of
+/// a request.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The cause of an error.
-type Cause = Box<dyn std::error::Error + Send + Sync>;
-
-/// The state of the service. Clones share the ledger.
+/// The state of the service. Clones share the connections.
 #[derive(Debug, Clone)]
 pub struct App {
-    /// The accounts and the payments.
-    pub ledger: Ledger,
-    /// Removes the temporary ledger when the last clone is dropped.
-    _temporary: Option<Arc<TempDir>>,
+    /// The connections for reads of the ledger. Writes use the transaction of the request.
+    pub pool: Pool<Db>,
+    /// The check that the ledger can be written.
+    pub health: HealthCheck,
+    /// The bank that pays out money.
+    pub bank: Bank,
 }
 
-/// The reason why the state cannot be opened.
+/// The reason why the state cannot be opened. The text is one line.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// `PAYMENTS_DB` is not the path of a ledger.
+    /// The store is not in a database.
+    #[error(transparent)]
+    Store(#[from] NotADatabase),
+    /// The ledger cannot be opened.
+    #[error("the ledger cannot be opened: {0}")]
+    Ledger(#[from] OpenError),
+    /// `PAYMENTS_BANK` is not a directory.
     #[error(
-        "{DB_VARIABLE}={value:?} cannot be used: {reason}; set it to the path of a SQLite file, which is created if it is missing, or unset it for a temporary one"
+        "PAYMENTS_BANK={directory:?} cannot be used: {cause}; set it to a directory, which is created if it is missing"
     )]
-    Setting {
+    Bank {
         /// The value of the variable.
-        value: OsString,
+        directory: PathBuf,
         /// The mistake in the value.
-        reason: Cause,
+        cause: io::Error,
     },
-    /// The temporary file cannot be created.
-    #[error(
-        "a temporary ledger cannot be created: {0}; set {DB_VARIABLE} to the path of a SQLite file"
-    )]
-    Temporary(Cause),
 }
 
 impl App {
-    /// Creates the state with this ledger.
-    pub const fn new(ledger: Ledger) -> Self {
-        Self {
-            ledger,
-            _temporary: None,
-        }
-    }
-
-    /// Opens the ledger at the path in `PAYMENTS_DB`, or a temporary ledger if the variable is not
-    /// set.
+    /// Opens the ledger in the database of the store, and the bank.
     ///
     /// # Errors
     ///
-    /// [`ConnectError`] if the file cannot be opened. Its text is one line.
-    pub async fn connect() -> Result<Self, ConnectError> {
-        match env::var_os(DB_VARIABLE) {
-            Some(value) => Self::open(value).await,
-            None => Self::temporary(TempDir::with_prefix("payments-"))
-                .await
-                .map_err(ConnectError::Temporary),
-        }
+    /// [`ConnectError`] if one of them cannot be opened.
+    pub async fn connect(settings: &Settings) -> Result<Self, ConnectError> {
+        let bank = Bank::open(&settings.bank).map_err(|cause| ConnectError::Bank {
+            directory: settings.bank.clone(),
+            cause,
+        })?;
+        let options = PoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT);
+        let pool = super::pool(&settings.database_url()?, options).map_err(OpenError::from)?;
+        Ok(Self::open(pool, bank).await?)
     }
 
-    async fn open(value: OsString) -> Result<Self, ConnectError> {
-        match Self::open_file(&value).await {
-            Ok(ledger) => Ok(Self::new(ledger)),
-            Err(reason) => Err(ConnectError::Setting { value, reason }),
-        }
-    }
-
-    async fn open_file(value: &OsStr) -> Result<Ledger, Cause> {
-        Ok(Ledger::open(&parse_path(value)?).await?)
-    }
-
-    async fn temporary(directory: io::Result<TempDir>) -> Result<Self, Cause> {
-        let directory = directory?;
-        let ledger = Ledger::open(&directory.path().join("ledger.sqlite")).await?;
-        tracing::warn!(
-            "{DB_VARIABLE} is not set: the ledger is stored in {} until the service stops",
-            directory.path().display()
-        );
+    /// Creates the tables of the ledger if they are missing, and returns the state.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] if the database has no ledger of this version, and cannot get one.
+    pub async fn open(pool: Pool<Db>, bank: Bank) -> Result<Self, OpenError> {
+        ledger::create_tables(&pool).await?;
         Ok(Self {
-            ledger,
-            _temporary: Some(Arc::new(directory)),
+            pool,
+            health: HealthCheck::default(),
+            bank,
         })
-    }
-}
-
-/// Returns the absolute path of the setting. Rejects two forms that `SQLite` accepts: `:memory:`,
-/// because each connection of a pool would have a separate database, and a URL, because it is not a
-/// path.
-fn parse_path(value: &OsStr) -> Result<PathBuf, Cause> {
-    let is_url_or_memory = value.to_str().is_some_and(|text| {
-        [":memory:", "sqlite:", "file:"]
-            .iter()
-            .any(|prefix| text.starts_with(prefix))
-    });
-    if is_url_or_memory {
-        Err("it is not a path".into())
-    } else {
-        Ok(std::path::absolute(value)?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn open_error(value: impl Into<OsString>) -> String {
-        App::open(value.into())
-            .await
-            .expect_err("not a ledger")
-            .to_string()
-    }
-
-    #[tokio::test]
-    async fn an_invalid_setting_is_one_line_with_the_variable_the_value_and_the_accepted_values() {
-        let directory = TempDir::new().expect("a directory");
-        let text = directory.path().join("notes.txt");
-        std::fs::write(
-            &text,
-            // The text is longer than the header of a database, which has 100 bytes.
-            "a text, and not a database. ".repeat(20),
-        )
-        .expect("written");
-        let missing = directory.path().join("missing").join("ledger.sqlite");
-        for value in [
-            text.as_os_str(),
-            missing.as_os_str(),
-            directory.path().as_os_str(),
-        ] {
-            let message = open_error(value).await;
-            let start = format!("PAYMENTS_DB={value:?} cannot be used: ");
-            assert!(message.starts_with(&start), "{message}");
-            assert!(
-                message.contains("set it to the path of a SQLite file"),
-                "{message}"
-            );
-            assert!(!message.contains('\n'), "{message}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_value_that_is_not_a_path_is_rejected() {
-        for value in ["", ":memory:", "sqlite:ledger.sqlite", "file:ledger.sqlite"] {
-            assert!(open_error(value).await.contains("PAYMENTS_DB"), "{value}");
-        }
-    }
-
-    #[tokio::test]
-    async fn the_temporary_ledger_is_removed_with_the_app() {
-        let directory = TempDir::new().expect("a directory");
-        let path = directory.path().to_owned();
-        let app = App::temporary(Ok(directory))
-            .await
-            .expect("a temporary ledger");
-        app.ledger.check().await.expect("readable");
-        drop(app);
-        assert!(!path.exists());
     }
 }

@@ -1,8 +1,15 @@
-//! A small payments service with accounts, payments between them, and refunds.
+//! A small payments service with accounts, payments between them, refunds and payouts.
 //!
-//! [`api`] declares the endpoints. [`ledger`] is the business logic, and does not depend on HTTP.
-//! [`app`] is the state of the endpoints, which it opens from environment variables.
+//! The modules `api`, `app` and `ledger` are compiled twice: in [`sqlite`] for SQLite, and in
+//! [`postgres`] for PostgreSQL. The alias `Db` names the database. A service for one database has
+//! these modules one time, directly in this file.
 
-pub mod api;
-pub mod app;
-pub mod ledger;
+#![expect(
+    clippy::duplicate_mod,
+    reason = "the modules are compiled for each database"
+)]
+
+pub mod bank;
+pub mod postgres;
+pub mod settings;
+pub mod sqlite;

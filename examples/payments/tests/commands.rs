@@ -7,13 +7,20 @@ use std::process::Output;
 
 use aplomb::testing::Program;
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// Returns the service with these settings, and without settings from the environment of the test.
-fn payments(arguments: &[&str], settings: &[(&str, &str)]) -> Program {
+/// By default its files are in this directory.
+fn payments(directory: &TempDir, arguments: &[&str], settings: &[(&str, &str)]) -> Program {
     Program::new(env!("CARGO_BIN_EXE_payments"))
-        .without_env("PAYMENTS_DB")
+        .without_env("PAYMENTS_BANK")
+        .current_dir(directory.path())
         .args(arguments)
         .envs(settings)
+}
+
+fn directory() -> TempDir {
+    TempDir::new().expect("a directory")
 }
 
 /// The exit code and the output of a command.
@@ -24,7 +31,7 @@ struct Printed {
 }
 
 fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Printed {
-    printed(payments(arguments, settings).run())
+    printed(payments(&directory(), arguments, settings).run())
 }
 
 fn printed(output: Output) -> Printed {
@@ -70,9 +77,9 @@ const INVALID_SETTINGS: [(&str, &str, &str); 7] = [
         "error: APLOMB_STORE=\"redsi:…\": no such store; accepted: memory:",
     ),
     (
-        "PAYMENTS_DB",
-        "/nonexistent/payments.sqlite",
-        "error: PAYMENTS_DB=\"/nonexistent/payments.sqlite\"",
+        "PAYMENTS_BANK",
+        "/dev/null/bank",
+        "error: PAYMENTS_BANK=\"/dev/null/bank\" cannot be used: ",
     ),
 ];
 
@@ -88,7 +95,7 @@ fn routes_lists_endpoints_in_aligned_columns() {
     } = run(&["routes"], &[]);
     assert_eq!((code, errors.as_str()), (0, ""));
     let lines: Vec<_> = output.lines().collect();
-    assert_eq!(lines.len(), 12, "{output}");
+    assert_eq!(lines.len(), 14, "{output}");
     let column = |title| lines[0].find(title).expect("a title");
     let payment = lines
         .iter()
@@ -98,7 +105,10 @@ fn routes_lists_endpoints_in_aligned_columns() {
         ("METHOD", "POST "),
         ("PATH", "/payments "),
         ("VERSIONS", "1-2 "),
-        ("POLICIES", "idempotent(ttl=24h) 100/min(name=payments) "),
+        (
+            "POLICIES",
+            "idempotent(ttl=24h) tx(Sqlite) 100/min(name=payments) ",
+        ),
         ("SOURCE", "examples/payments/src/api/payments.rs:"),
     ];
     for (title, cell) in cells {
@@ -114,7 +124,7 @@ fn routes_as_json_have_the_source_line() {
     let Printed { code, output, .. } = run(&["routes", "--json"], &[]);
     assert_eq!(code, 0);
     let endpoints: Vec<Value> = serde_json::from_str(&output).expect("JSON");
-    assert_eq!(endpoints.len(), 11);
+    assert_eq!(endpoints.len(), 13);
     let health = endpoints
         .iter()
         .find(|endpoint| endpoint["name"] == "health")
@@ -153,7 +163,7 @@ fn a_closed_stdout_is_not_an_error() {
         &["help", "serve"],
     ] {
         let Printed { code, errors, .. } = printed(
-            payments(arguments, &[SECRET_SETTING])
+            payments(&directory(), arguments, &[SECRET_SETTING])
                 .with_broken_stdout()
                 .run(),
         );
@@ -198,24 +208,51 @@ fn check_lists_all_errors() {
 }
 
 #[test]
-fn check_names_a_store_that_cannot_be_reached() {
+fn check_names_a_store_that_cannot_be_used() {
     let unused = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let store = format!(
-        "redis://:hunter2@{}",
-        unused.local_addr().expect("its address")
-    );
+    let address = unused.local_addr().expect("its address");
     drop(unused);
-    let Printed { code, errors, .. } = run(&["check"], &[SECRET_SETTING, ("APLOMB_STORE", &store)]);
-    assert_eq!(code, 1);
-    let error_lines: Vec<_> = errors
-        .lines()
-        .filter(|line| line.starts_with("error: "))
-        .collect();
-    assert!(
-        error_lines.len() == 1 && error_lines[0].contains("cannot be used: "),
-        "{errors}"
-    );
-    assert!(!errors.contains("hunter2"), "{errors}");
+    let server = format!("postgres://app:hunter2@{address}/payments");
+    for (store, cause) in [
+        (&*server, "cannot connect: "),
+        (
+            "sqlite:missing/payments.db",
+            "the directory missing does not exist",
+        ),
+    ] {
+        let settings = [SECRET_SETTING, ("APLOMB_STORE", store)];
+        let Printed { code, errors, .. } = run(&["check"], &settings);
+        assert_eq!(code, 1);
+        let error_lines: Vec<_> = errors
+            .lines()
+            .filter(|line| line.starts_with("error: "))
+            .collect();
+        assert_eq!(error_lines.len(), 2, "{errors}");
+        assert!(error_lines[0].contains(cause), "{errors}");
+        assert!(
+            error_lines[1].starts_with("error: the ledger cannot be opened: "),
+            "{errors}"
+        );
+        assert!(!errors.contains("hunter2"), "{errors}");
+    }
+}
+
+#[test]
+fn a_store_that_is_not_a_database_is_an_error_with_the_accepted_stores() {
+    for (store, scheme) in [
+        ("memory:", "memory"),
+        ("redis://:hunter2@localhost", "redis"),
+    ] {
+        let Printed { code, errors, .. } = run(&["check"], &[("APLOMB_STORE", store)]);
+        assert_eq!(code, 1);
+        let expected = format!(
+            "error: APLOMB_STORE=\"{scheme}:…\": the ledger is in the database of the store: \
+             expected sqlite:<path of a file> or postgres://"
+        );
+        let count = errors.lines().filter(|line| line.starts_with(&expected));
+        assert_eq!(count.count(), 1, "{errors}");
+        assert!(!errors.contains("hunter2"), "{errors}");
+    }
 }
 
 #[test]
@@ -228,8 +265,7 @@ fn check_opens_no_port_and_prints_one_line_without_errors() {
         errors,
     } = run(&["check"], &[("APLOMB_ADDR", &address)]);
     assert_eq!(code, 0, "{errors}");
-    let expected =
-        "ok: payments would start: 11 endpoints, settings, store (memory) and state are valid; ";
+    let expected = "ok: payments would start: 13 endpoints, settings, store (sqlite:payments.db) and state are valid; ";
     assert!(
         output.starts_with(expected) && output.lines().count() == 1,
         "{output}"
@@ -238,42 +274,11 @@ fn check_opens_no_port_and_prints_one_line_without_errors() {
 
 #[test]
 fn check_warns_of_unsafe_defaults() {
-    let Printed { code, errors, .. } = run(&["check"], &[("APLOMB_INSTANCES", "3")]);
+    let Printed { code, errors, .. } = run(&["check"], &[]);
     assert_eq!(code, 0, "{errors}");
     for warning in [
         "warning: APLOMB_API_KEYS is not set: the demo keys are alice:sk_test_alice,bob:sk_test_bob",
-        "warning: PAYMENTS_DB is not set: the ledger is stored in ",
-        "warning: APLOMB_SECRET is not set: cursors are valid only until this process ends",
-        "warning: 3 instances each have their own memory store for idempotency keys and rate limits",
-    ] {
-        assert_eq!(
-            errors
-                .lines()
-                .filter(|line| line.starts_with(warning))
-                .count(),
-            1,
-            "{warning} in {errors}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn check_warns_of_a_store_that_can_lose_data_and_of_keys_without_a_limit() {
-    let redis = aplomb::testing::RedisServer::start_with(&["--appendonly", "no"]);
-    let Printed {
-        code,
-        output,
-        errors,
-    } = run(&["check"], &[("APLOMB_STORE", &redis.url())]);
-    assert_eq!(code, 0, "{errors}");
-    assert!(
-        output.contains(&format!("store ({})", redis.url())),
-        "{output}"
-    );
-    for warning in [
-        "warning: a crash of the store loses ",
-        "warning: APLOMB_SECRET is not set: the store keeps the secret, and cursors become invalid if the store loses it",
-        "warning: 5 `idempotent` endpoints have no `rate_limit`",
+        "warning: 7 `idempotent` endpoints have no `rate_limit`",
     ] {
         assert_eq!(
             errors
@@ -289,6 +294,19 @@ async fn check_warns_of_a_store_that_can_lose_data_and_of_keys_without_a_limit()
             && !errors.contains("`create_payment`"),
         "only the endpoints without a limit: {errors}"
     );
+}
+
+#[test]
+fn the_default_file_is_in_the_current_directory_and_in_the_log() {
+    let directory = directory();
+    let service = payments(&directory, &[], &[]).start();
+    let file = directory.path().join("payments.db");
+    let line = format!(
+        "APLOMB_STORE is not set: the ledger and the idempotency records are in {}",
+        file.display()
+    );
+    assert!(service.stderr().contains(&line), "{}", service.stderr());
+    assert!(file.is_file() && directory.path().join("bank").is_dir());
 }
 
 #[test]
@@ -352,7 +370,8 @@ fn an_argument_that_is_not_utf_8_is_an_error() {
         &["records", "resolve"],
     ] {
         let not_utf_8 = OsString::from_vec(vec![0xff, b'-']);
-        let Printed { code, errors, .. } = printed(payments(arguments, &[]).arg(not_utf_8).run());
+        let Printed { code, errors, .. } =
+            printed(payments(&directory(), arguments, &[]).arg(not_utf_8).run());
         assert_eq!(code, 2, "{arguments:?}: {errors}");
         assert!(
             errors.starts_with("error: ") && !errors.contains("panicked"),
@@ -364,7 +383,8 @@ fn an_argument_that_is_not_utf_8_is_an_error() {
 #[test]
 fn the_default_command_is_serve() {
     for arguments in [&[][..], &["serve"]] {
-        let service = payments(arguments, &[]).start();
+        let directory = directory();
+        let service = payments(&directory, arguments, &[]).start();
         assert!(
             service.stdout().contains("listening on http://127.0.0.1:"),
             "{arguments:?}"

@@ -56,7 +56,10 @@ impl Store {
 }
 
 fn run(store: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Printed {
-    let program = Program::new(env!("CARGO_BIN_EXE_payments")).without_env("PAYMENTS_DB");
+    // The service creates the directory of the bank.
+    let directory = TempDir::new().expect("a directory");
+    let program = Program::new(env!("CARGO_BIN_EXE_payments")).without_env("PAYMENTS_BANK");
+    let program = program.current_dir(directory.path());
     let program = program.args(arguments).envs(settings);
     let output = program.envs(&[("APLOMB_STORE", store)]).run();
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
@@ -237,15 +240,11 @@ fn a_file_that_cannot_be_used_is_an_error() {
 
 #[test]
 fn a_store_without_tables_needs_no_migrations() {
-    for (store, name) in [
-        ("memory:", "memory"),
-        ("redis://127.0.0.1:1", "redis://127.0.0.1:1"),
-    ] {
-        let expected = format!("nothing to do: the store ({name}) needs no migrations");
-        assert_eq!(run(store, &["migrate"], &[]), success(&expected));
-        let comment = format!("-- {expected}");
-        assert_eq!(run(store, &["migrate", "--print"], &[]), success(&comment));
-    }
+    let expected = "nothing to do: the store (memory) needs no migrations";
+    assert_eq!(run("memory:", &["migrate"], &[]), success(expected));
+    let comment = format!("-- {expected}");
+    let printed = run("memory:", &["migrate", "--print"], &[]);
+    assert_eq!(printed, success(&comment));
 }
 
 /// A PostgreSQL server, and the name of a database that does not exist at first.

@@ -4,18 +4,30 @@ use std::net::TcpListener;
 use std::process::Output;
 
 use aplomb::testing::{Client, ClientResponse, Process, Program, eventually};
+use tempfile::TempDir;
 
-fn start() -> Process {
-    program().start()
-}
+/// A directory with the files of the service.
+struct Directory(TempDir);
 
-/// Returns the service, with a free port and a temporary ledger.
-fn program() -> Program {
-    Program::new(env!("CARGO_BIN_EXE_payments")).without_env("PAYMENTS_DB")
+impl Directory {
+    fn new() -> Self {
+        Self(TempDir::new().expect("a directory"))
+    }
+
+    /// Returns the service, with a free port, and a ledger in this directory.
+    fn program(&self) -> Program {
+        Program::new(env!("CARGO_BIN_EXE_payments"))
+            .without_env("PAYMENTS_BANK")
+            .current_dir(self.0.path())
+    }
+
+    fn start(&self) -> Process {
+        self.program().start()
+    }
 }
 
 fn run(settings: &[(&str, &str)]) -> Output {
-    program().envs(settings).run()
+    Directory::new().program().envs(settings).run()
 }
 
 fn errors(output: &Output) -> Vec<String> {
@@ -35,7 +47,8 @@ fn errors(output: &Output) -> Vec<String> {
 fn payments_through_broken_connections_are_made_only_once() {
     let payments = if runs_faults() { "90" } else { "30" };
     for seed in seeds() {
-        let service = start();
+        let directory = Directory::new();
+        let service = directory.start();
         let url = format!("http://{}", service.address());
         let output = retry_client(&[
             "--url",
@@ -53,24 +66,44 @@ fn payments_through_broken_connections_are_made_only_once() {
 }
 
 #[test]
-fn payments_are_made_only_once_or_are_unknown_while_instances_are_killed_and_redis_hangs() {
+fn payments_are_made_only_once_while_instances_on_one_sqlite_file_are_killed_and_paused() {
     for seed in seeds() {
-        let service = [
-            "--instances",
-            "2",
-            "--service",
-            env!("CARGO_BIN_EXE_payments"),
-        ];
-        let output = retry_client(&[&service[..], &["--seed", &seed.to_string()]].concat());
-        assert!(
-            output.contains("; 3 kills, 2 pauses of Redis\n"),
-            "{output}"
-        );
-        assert!(
-            output.contains("every payment was made once, or is unknown and was checked"),
-            "{output}"
-        );
+        let output = retry_client_with_instances("sqlite", seed);
+        let faults = "; 4 kills, 2 pauses of an instance\n";
+        assert!(output.contains(faults), "{output}");
+        assert!(output.contains(ONCE), "{output}");
     }
+}
+
+#[test]
+fn payments_are_made_only_once_while_instances_and_the_postgres_server_fail() {
+    for seed in seeds() {
+        let output = retry_client_with_instances("postgres", seed);
+        let faults = "; 1 cut of all database connections, 3 kills, 5 lost replies to COMMIT, \
+                      2 pauses of the server, 1 restart of the server, 2 terminations of all sessions\n";
+        assert!(output.contains(faults), "{output}");
+        assert!(output.contains(ONCE), "{output}");
+    }
+}
+
+/// The conclusion of the script.
+const ONCE: &str = "every payment was made exactly once, and no outcome was unknown";
+
+#[test]
+fn retries_with_fresh_keys_make_payments_twice_and_the_script_finds_them() {
+    let directory = Directory::new();
+    let service = directory.start();
+    let url = format!("http://{}", service.address());
+    let output = Program::new("python3")
+        .args([SCRIPT, "--url", &url, "--control", "--seed", "7"])
+        .run();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("found: the payment of "), "{text}");
+    assert!(
+        text.contains(" payments were made more than once, and the checks found them"),
+        "{text}"
+    );
 }
 
 /// Returns the seeds of the script: one seed, or five seeds with `./test.sh --faults` (`FAULTS`).
@@ -83,10 +116,25 @@ fn runs_faults() -> bool {
     std::env::var_os("FAULTS").is_some()
 }
 
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/retry_client.py");
+
+/// Runs the script with two instances that share a database.
+fn retry_client_with_instances(store: &str, seed: u32) -> String {
+    retry_client(&[
+        "--instances",
+        "2",
+        "--service",
+        env!("CARGO_BIN_EXE_payments"),
+        "--store",
+        store,
+        "--seed",
+        &seed.to_string(),
+    ])
+}
+
 /// Runs the script that makes payments and breaks connections or instances. Returns its output.
 fn retry_client(arguments: &[&str]) -> String {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/retry_client.py");
-    let output = Program::new("python3").arg(script).args(arguments).run();
+    let output = Program::new("python3").arg(SCRIPT).args(arguments).run();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
         output.status.success(),
@@ -98,7 +146,8 @@ fn retry_client(arguments: &[&str]) -> String {
 
 #[test]
 fn the_service_lists_its_endpoints_at_start() {
-    let service = start();
+    let directory = Directory::new();
+    let service = directory.start();
     let output = service.stdout();
     for expected in ["Payments", "POST   /v1/payments ", "GET    /v1/health "] {
         assert!(output.contains(expected), "{output}");
@@ -107,7 +156,8 @@ fn the_service_lists_its_endpoints_at_start() {
 
 #[tokio::test]
 async fn a_running_request_gets_its_response_after_sigterm() {
-    let mut service = start();
+    let directory = Directory::new();
+    let mut service = directory.start();
     let client = service.client();
     let mut raw = client.raw().await;
     let body = r#"{"owner":"Alice","currency":"EUR"}"#;
@@ -164,7 +214,7 @@ fn all_invalid_settings_are_reported_together() {
         ("APLOMB_INSTANCES", "many"),
         ("APLOMB_TRUSTED_PROXIES", "10.0.0.1/8,proxy"),
         ("APLOMB_FORWARDED_FIELD", "x-real-ip"),
-        ("PAYMENTS_DB", "/nonexistent/payments.sqlite"),
+        ("PAYMENTS_BANK", "/dev/null/bank"),
     ]);
     let errors = errors(&output);
     let expected = [
@@ -193,7 +243,7 @@ fn all_invalid_settings_are_reported_together() {
         "error: APLOMB_TRUSTED_PROXIES=\"10.0.0.1/8,proxy\": entry `10.0.0.1/8`: bits after the prefix are set: expected",
         "error: APLOMB_TRUSTED_PROXIES=\"10.0.0.1/8,proxy\": entry `proxy`: expected an address or a network",
         "error: APLOMB_FORWARDED_FIELD=\"x-real-ip\": expected x-forwarded-for or forwarded",
-        "error: PAYMENTS_DB=\"/nonexistent/payments.sqlite\"",
+        "error: PAYMENTS_BANK=\"/dev/null/bank\" cannot be used: ",
     ];
     for start in expected {
         assert_eq!(
@@ -228,7 +278,8 @@ async fn operators_can_change_limits_by_name() {
             "\"payments\";q=50;w=180",
         ),
     ] {
-        let service = program().envs(settings).start();
+        let directory = Directory::new();
+        let service = directory.program().envs(settings).start();
         let response = payment(&service.client()).await;
         assert_eq!(response.header("x-ratelimit-limit"), Some(limit));
         assert_eq!(response.header("ratelimit-policy"), Some(policy));
@@ -268,14 +319,21 @@ fn an_address_in_use_is_an_error() {
 
 #[test]
 fn errors_contain_no_secret() {
-    let output = run(&[
-        ("APLOMB_STORE", "redis://:hunter2secret@127.0.0.1:port"),
-        ("APLOMB_SECRET", "hunter2secret"),
-        ("APLOMB_API_KEYS", "hunter2secret:al"),
-        ("APLOMB_ENCRYPTION_KEYS", "hunter2secret:hunter2secret"),
-    ]);
-    assert_eq!(errors(&output).len(), 4);
-    assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2secret"));
+    for store in [
+        "redis://:hunter2secret@127.0.0.1:port",
+        "postgres://:hunter2secret@127.0.0.1:port/payments",
+        "postgres://app@127.0.0.1/payments?password=hunter2secret&port=port",
+    ] {
+        let output = run(&[
+            ("APLOMB_STORE", store),
+            ("APLOMB_SECRET", "hunter2secret"),
+            ("APLOMB_API_KEYS", "hunter2secret:al"),
+            ("APLOMB_ENCRYPTION_KEYS", "hunter2secret:hunter2secret"),
+        ]);
+        // The store has two errors: its own, and the error of the ledger in it.
+        assert_eq!(errors(&output).len(), 5, "{store}");
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2secret"));
+    }
 }
 
 #[test]
@@ -301,7 +359,8 @@ fn empty_api_keys_are_an_error() {
 #[test]
 fn a_signal_right_after_the_start_causes_a_graceful_shutdown() {
     for _ in 0..10 {
-        let mut service = start();
+        let directory = Directory::new();
+        let mut service = directory.start();
         service.terminate();
         assert_eq!(service.wait().code(), Some(0));
     }
@@ -309,14 +368,16 @@ fn a_signal_right_after_the_start_causes_a_graceful_shutdown() {
 
 #[tokio::test]
 async fn an_incomplete_head_does_not_delay_the_shutdown_and_a_second_signal_ends_it() {
-    let mut service = start();
+    let directory = Directory::new();
+    let mut service = directory.start();
     let mut incomplete = service.client().raw().await;
     incomplete.write("GET /v1/health HT").await;
     until_earlier_bytes_are_read(&service.client()).await;
     service.terminate();
     assert_eq!(service.wait().code(), Some(0));
 
-    let mut service = start();
+    let directory = Directory::new();
+    let mut service = directory.start();
     let client = service.client();
     let mut raw = client.raw().await;
     let head = "POST /v1/accounts HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk_test_alice\r\nidempotency-key: k\r\n\
@@ -338,7 +399,9 @@ async fn a_service_with_a_closed_stdout_keeps_running() {
     let unused = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = unused.local_addr().expect("its address");
     drop(unused);
-    let mut service = program()
+    let directory = Directory::new();
+    let mut service = directory
+        .program()
         .env("APLOMB_ADDR", address.to_string())
         .with_broken_stdout()
         .spawn();

@@ -1,53 +1,83 @@
 //! Tests of the commands with which operators read and resolve idempotency records.
 
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use aplomb::clock::SystemClock;
 use aplomb::policies::idempotency::{
     Begin, BeginOutcome, Complete, EncryptionKeys, Fingerprint, IdempotencyStore, OnCrash, Outcome,
     RecordKey, StoredResponse, Token,
 };
-use aplomb::store::{EncryptedRecords, RedisConfig, RedisStore};
-use aplomb::testing::{Program, RedisServer};
+use aplomb::store::{EncryptedRecords, SqliteRecords};
+use aplomb::testing::Program;
+use sqlx::sqlite::SqliteConnectOptions;
+use tempfile::TempDir;
 
-/// Runs `payments records resolve` with this Redis. Returns the exit code and the output.
-fn resolve(redis: &RedisServer, arguments: &[&str]) -> (i32, String) {
-    resolve_with(redis, arguments, &[])
+/// A SQLite file with the records of the service.
+struct Store {
+    directory: TempDir,
 }
 
-fn resolve_with(
-    redis: &RedisServer,
-    arguments: &[&str],
-    settings: &[(&str, &str)],
-) -> (i32, String) {
-    records(redis, &[&["resolve"], arguments].concat(), settings)
+impl Store {
+    fn new() -> Self {
+        let directory = TempDir::new().expect("a directory");
+        Self { directory }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.path().join("payments.db")
+    }
+
+    fn url(&self) -> String {
+        format!("sqlite:{}", self.file().display())
+    }
+
+    async fn open(&self) -> SqliteRecords {
+        let options = SqliteConnectOptions::new().filename(self.file());
+        let records = SqliteRecords::open(options, Arc::new(SystemClock::new())).await;
+        records.expect("a file")
+    }
 }
 
-fn show(redis: &RedisServer, record: RecordKey) -> (i32, String) {
-    records(redis, &["show", &record.to_string()], &[])
+/// Runs `payments records resolve` with this store. Returns the exit code and the output.
+fn resolve(store: &Store, arguments: &[&str]) -> (i32, String) {
+    resolve_with(store, arguments, &[])
 }
 
-fn records(redis: &RedisServer, arguments: &[&str], settings: &[(&str, &str)]) -> (i32, String) {
+fn resolve_with(store: &Store, arguments: &[&str], settings: &[(&str, &str)]) -> (i32, String) {
+    records(store, &[&["resolve"], arguments].concat(), settings)
+}
+
+fn show(store: &Store, record: RecordKey) -> (i32, String) {
+    records(store, &["show", &record.to_string()], &[])
+}
+
+fn records(store: &Store, arguments: &[&str], settings: &[(&str, &str)]) -> (i32, String) {
     let result = Program::new(env!("CARGO_BIN_EXE_payments"))
         .arg("records")
         .args(arguments)
-        .env("APLOMB_STORE", redis.url())
+        .env("APLOMB_STORE", store.url())
         .envs(settings)
         .run();
-    let output = [result.stdout, result.stderr].concat();
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    let errors = text(result.stderr);
+    // The log line with the file of the records.
+    let errors = errors
+        .split_inclusive('\n')
+        .filter(|line| !line.contains(" INFO "));
     (
         result.status.code().expect("an exit code"),
-        String::from_utf8(output).expect("UTF-8"),
+        text(result.stdout) + &errors.collect::<String>(),
     )
 }
 
 const RESPONSE_BODY: &str = r#"{"id":"pay_1"}"#;
 
 /// Creates an idempotency record of the service, in the state UNKNOWN.
-async fn unknown_record(redis: &RedisServer, name: u8) -> (RedisStore, Begin) {
-    let config = RedisConfig::new(&redis.url()).expect("a URL");
-    let store = RedisStore::connect(&config, "payments")
-        .await
-        .expect("a good server");
+async fn unknown_record(store: &Store, name: u8) -> (SqliteRecords, Begin) {
+    let store = store.open().await;
     let (key, fingerprint) = (
         RecordKey::new([1; 16], [name; 16]),
         Fingerprint::new(1, [2; 32]),
@@ -73,10 +103,10 @@ async fn unknown_record(redis: &RedisServer, name: u8) -> (RedisStore, Begin) {
 
 #[tokio::test]
 async fn a19_operators_can_resolve_unknown_records() {
-    let redis = RedisServer::start();
-    let (store, begin) = unknown_record(&redis, 1).await;
+    let file = Store::new();
+    let (store, begin) = unknown_record(&file, 1).await;
     let record = begin.key.to_string();
-    let (code, output) = resolve(&redis, &[&record, "done", "201", RESPONSE_BODY]);
+    let (code, output) = resolve(&file, &[&record, "done", "201", RESPONSE_BODY]);
     assert_eq!(
         (code, output.contains("is set to DONE")),
         (0, true),
@@ -92,7 +122,7 @@ async fn a19_operators_can_resolve_unknown_records() {
         ),
         (201, Some(RESPONSE_BODY.as_bytes()))
     );
-    let (code, output) = resolve(&redis, &[&record, "absent"]);
+    let (code, output) = resolve(&file, &[&record, "absent"]);
     assert_eq!(
         (
             code,
@@ -102,19 +132,19 @@ async fn a19_operators_can_resolve_unknown_records() {
         "{output}"
     );
 
-    let (store, begin) = unknown_record(&redis, 2).await;
-    assert_eq!(resolve(&redis, &[&begin.key.to_string(), "absent"]).0, 0);
+    let (store, begin) = unknown_record(&file, 2).await;
+    assert_eq!(resolve(&file, &[&begin.key.to_string(), "absent"]).0, 0);
     assert_eq!(store.begin(&begin).await, Ok(BeginOutcome::Started));
 }
 
 #[tokio::test]
 async fn a26_the_response_of_a_resolved_record_is_encrypted() {
-    let redis = RedisServer::start();
-    let (store, begin) = unknown_record(&redis, 1).await;
+    let file = Store::new();
+    let (store, begin) = unknown_record(&file, 1).await;
     let (record, keys) = (begin.key.to_string(), format!("a:{}=", "A".repeat(43)));
     let decision = [record.as_str(), "done", "201", RESPONSE_BODY];
     assert_eq!(
-        resolve_with(&redis, &decision, &[("APLOMB_ENCRYPTION_KEYS", &keys)]).0,
+        resolve_with(&file, &decision, &[("APLOMB_ENCRYPTION_KEYS", &keys)]).0,
         0
     );
     let Ok(BeginOutcome::Done(response)) = store.begin(&begin).await else {
@@ -136,9 +166,9 @@ async fn a26_the_response_of_a_resolved_record_is_encrypted() {
 
 #[tokio::test]
 async fn a19_operators_can_read_the_state_of_a_record() {
-    let redis = RedisServer::start();
-    let (store, begin) = unknown_record(&redis, 1).await;
-    let (code, output) = show(&redis, begin.key);
+    let file = Store::new();
+    let (store, begin) = unknown_record(&file, 1).await;
+    let (code, output) = show(&file, begin.key);
     assert_eq!(
         (
             code,
@@ -158,7 +188,7 @@ async fn a19_operators_can_read_the_state_of_a_record() {
         begin.ttl,
     );
     store.begin(&running).await.expect("the store replies");
-    let (code, output) = show(&redis, running.key);
+    let (code, output) = show(&file, running.key);
     assert_eq!(
         (
             code,
@@ -183,7 +213,7 @@ async fn a19_operators_can_read_the_state_of_a_record() {
         Duration::from_hours(1),
     );
     store.complete(&complete).await.expect("the store replies");
-    let (code, output) = show(&redis, running.key);
+    let (code, output) = show(&file, running.key);
     assert_eq!(code, 0);
     assert!(
         output.contains("\nDONE: ")
@@ -191,27 +221,27 @@ async fn a19_operators_can_read_the_state_of_a_record() {
         "{output}"
     );
 
-    let (code, output) = show(&redis, RecordKey::new([1; 16], [3; 16]));
+    let (code, output) = show(&file, RecordKey::new([1; 16], [3; 16]));
     assert_eq!((code, output.contains("is absent")), (1, true), "{output}");
 }
 
 #[tokio::test]
 async fn a26_operators_with_the_key_can_read_an_encrypted_response() {
-    let redis = RedisServer::start();
-    let (_, begin) = unknown_record(&redis, 1).await;
+    let file = Store::new();
+    let (_, begin) = unknown_record(&file, 1).await;
     let (record, keys) = (begin.key.to_string(), format!("a:{}=", "A".repeat(43)));
     let settings = [("APLOMB_ENCRYPTION_KEYS", keys.as_str())];
     assert_eq!(
-        resolve_with(&redis, &[&record, "done", "201", RESPONSE_BODY], &settings).0,
+        resolve_with(&file, &[&record, "done", "201", RESPONSE_BODY], &settings).0,
         0
     );
-    let (code, output) = records(&redis, &["show", &record], &settings);
+    let (code, output) = records(&file, &["show", &record], &settings);
     assert_eq!(
         (code, output.contains(RESPONSE_BODY)),
         (0, true),
         "{output}"
     );
-    let (code, output) = show(&redis, begin.key);
+    let (code, output) = show(&file, begin.key);
     assert_eq!(code, 0);
     assert!(
         output.contains("encrypted with the key \"a\"") && !output.contains("pay_1"),
@@ -220,15 +250,15 @@ async fn a26_operators_with_the_key_can_read_an_encrypted_response() {
 }
 
 #[test]
-fn an_unreachable_store_is_a_settings_error() {
-    let redis = RedisServer::start();
+fn an_unusable_store_is_a_settings_error() {
+    let file = Store::new();
     let record = RecordKey::new([1; 16], [1; 16]);
-    redis.kill();
+    fs::create_dir(file.file()).expect("a directory");
     for command in [
         &["show", &record.to_string()][..],
         &["resolve", &record.to_string(), "absent"],
     ] {
-        let (code, output) = records(&redis, command, &[("APLOMB_LEASE", "5")]);
+        let (code, output) = records(&file, command, &[("APLOMB_LEASE", "5")]);
         assert_eq!(
             (
                 code,
@@ -245,7 +275,7 @@ fn an_unreachable_store_is_a_settings_error() {
 
 #[test]
 fn an_invalid_command_points_to_the_help() {
-    let redis = RedisServer::start();
+    let file = Store::new();
     let record = RecordKey::new([1; 16], [1; 16]).to_string();
     for arguments in [
         &[][..],
@@ -259,13 +289,13 @@ fn an_invalid_command_points_to_the_help() {
         &[&record, "done", "200", "{"],
         &[&record, "absent", "absent"],
     ] {
-        let (code, output) = resolve(&redis, arguments);
+        let (code, output) = resolve(&file, arguments);
         assert!(
             code == 2 && output.starts_with("error: ") && output.contains("try '--help'"),
             "{output}"
         );
     }
-    let (code, output) = resolve_with(&redis, &[&record, "absent"], &[("APLOMB_STORE", "memory:")]);
+    let (code, output) = resolve_with(&file, &[&record, "absent"], &[("APLOMB_STORE", "memory:")]);
     assert_eq!(
         (code, output.contains("set APLOMB_STORE to the Redis")),
         (2, true),

@@ -20,8 +20,7 @@ use aplomb::prelude::*;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_ansi(false)
         .with_writer(io::stderr)
@@ -46,10 +45,12 @@ async fn main() -> ExitCode {
         by_prefetched_tokens,
         panic_at_once
     ];
-    let api = Api::new("orders", routes)
-        .store(Store::from_env())
-        .auth(ApiKeys::from_env());
-    aplomb::serve(api, App::connect).await
+    let make_api = || {
+        Api::new("orders", routes)
+            .store(Store::from_env())
+            .auth(ApiKeys::from_env())
+    };
+    aplomb::run(make_api, App::connect)
 }
 
 #[derive(Debug, Clone)]

@@ -5,8 +5,8 @@ pub mod v1;
 use aplomb::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::app::App;
-use crate::ledger::{Account, Amount, Currency, LedgerError, Owner};
+use super::ledger::{self, Account, Amount, Currency, LedgerError, Owner};
+use super::{App, Db};
 
 /// The body of a request to open an account.
 #[derive(Debug, Deserialize)]
@@ -68,14 +68,11 @@ impl From<Account> for AccountView {
 /// Opens an empty account that belongs to the caller.
 #[endpoint(post = "/accounts", version = 2, idempotent)]
 pub async fn open_account(
-    State(app): State<App>,
+    mut tx: Tx<Db>,
     caller: Caller,
     Json(new): Json<NewAccount>,
 ) -> Result<Created<AccountView>, LedgerError> {
-    let account = app
-        .ledger
-        .open_account(caller.id(), new.owner, new.currency)
-        .await?;
+    let account = ledger::open_account(&mut tx, caller.id(), new.owner, new.currency).await?;
     let location = get_account::uri(&account.id);
     Ok(Created::new(account.into()).with_location(location))
 }
@@ -87,22 +84,19 @@ pub async fn get_account(
     caller: Caller,
     Path(id): Path<Id<Account>>,
 ) -> Result<Json<AccountView>, LedgerError> {
-    Ok(Json(app.ledger.account(caller.id(), id).await?.into()))
+    let account = ledger::account(&app.pool, caller.id(), id).await?;
+    Ok(Json(account.into()))
 }
 
 /// Deposits money from outside the ledger into an account of the caller. Returns the account after
 /// the deposit.
 #[endpoint(post = "/accounts/{id}/deposit", version = 2, idempotent)]
 pub async fn deposit(
-    State(app): State<App>,
+    mut tx: Tx<Db>,
     caller: Caller,
     Path(id): Path<Id<Account>>,
     Json(new): Json<NewDeposit>,
 ) -> Result<Created<AccountView>, LedgerError> {
-    Ok(Created::new(
-        app.ledger
-            .deposit(caller.id(), id, new.amount)
-            .await?
-            .into(),
-    ))
+    let account = ledger::deposit(&mut tx, caller.id(), id, new.amount).await?;
+    Ok(Created::new(account.into()))
 }

@@ -3,8 +3,8 @@
 use aplomb::prelude::*;
 use serde::Serialize;
 
-use crate::app::App;
-use crate::ledger::LedgerError;
+use super::App;
+use super::ledger::LedgerError;
 
 /// The health of the service.
 #[derive(Debug, Serialize)]
@@ -16,6 +16,6 @@ pub struct Health {
 /// Checks that the service can write to its ledger.
 #[endpoint(get = "/health", version = 1.., public)]
 pub async fn health(State(app): State<App>) -> Result<Json<Health>, LedgerError> {
-    app.ledger.check().await?;
+    app.health.run(&app.pool).await?;
     Ok(Json(Health { status: "ok" }))
 }

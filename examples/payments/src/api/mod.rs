@@ -1,12 +1,15 @@
-//! The endpoints. Each declares its policies, and calls one method of the ledger.
+//! The endpoints. Each declares its policies, and calls one function of the ledger.
 
 pub mod accounts;
 pub mod health;
 pub mod payments;
+pub mod payouts;
+pub mod statements;
 
 use aplomb::prelude::*;
 
-use crate::app::App;
+use super::app::App;
+use super::{Db, ledger};
 
 /// Returns all endpoints of the service.
 pub fn routes() -> Routes<App> {
@@ -21,6 +24,8 @@ pub fn routes() -> Routes<App> {
         payments::list_payments,
         payments::get_payment,
         payments::refund_payment,
+        payouts::pay_out,
+        statements::send_statement,
         health::health,
     ]
 }

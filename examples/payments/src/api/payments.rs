@@ -3,8 +3,8 @@
 use aplomb::prelude::*;
 use serde::Deserialize;
 
-use crate::app::App;
-use crate::ledger::{Account, LedgerError, NewPayment, NewestFirst, Payment};
+use super::ledger::{self, Account, LedgerError, NewPayment, NewestFirst, Payment};
+use super::{App, Db};
 
 /// The filter of the list of payments.
 #[derive(Debug, Deserialize)]
@@ -16,11 +16,11 @@ pub struct Filter {
 /// Pays from an account of the caller to another account in the same currency, of any caller.
 #[endpoint(post = "/payments", version = 1.., idempotent, rate_limit("100/min", name = "payments"))]
 pub async fn create_payment(
-    State(app): State<App>,
+    mut tx: Tx<Db>,
     caller: Caller,
     Json(new): Json<NewPayment>,
 ) -> Result<Created<Payment>, LedgerError> {
-    let payment = app.ledger.pay(caller.id(), new).await?;
+    let payment = ledger::pay(&mut tx, caller.id(), new).await?;
     let location = get_payment::uri(&payment.id);
     Ok(Created::new(payment).with_location(location))
 }
@@ -34,10 +34,7 @@ pub async fn list_payments(
     page: PageRequest<NewestFirst>,
 ) -> Result<Page<Payment>, LedgerError> {
     let page = page.bidirectional();
-    let rows = app
-        .ledger
-        .payments(caller.id(), filter.account, &page.keyset())
-        .await?;
+    let rows = ledger::payments(&app.pool, caller.id(), filter.account, &page.keyset()).await?;
     Ok(page.page(rows, |payment| NewestFirst { id: payment.id }))
 }
 
@@ -48,18 +45,16 @@ pub async fn get_payment(
     caller: Caller,
     Path(id): Path<Id<Payment>>,
 ) -> Result<Json<Payment>, LedgerError> {
-    Ok(Json(app.ledger.payment(caller.id(), id).await?))
+    Ok(Json(ledger::payment(&app.pool, caller.id(), id).await?))
 }
 
 /// Refunds a payment once, with its full amount. Only the caller who was paid can refund.
 #[endpoint(post = "/payments/{id}/refund", version = 1.., idempotent)]
 pub async fn refund_payment(
-    State(app): State<App>,
+    mut tx: Tx<Db>,
     caller: Caller,
     Path(id): Path<Id<Payment>>,
 ) -> Result<Created<Payment>, LedgerError> {
-    Ok(
-        Created::new(app.ledger.refund(caller.id(), id).await?)
-            .with_location(get_payment::uri(&id)),
-    )
+    let payment = ledger::refund(&mut tx, caller.id(), id).await?;
+    Ok(Created::new(payment).with_location(get_payment::uri(&id)))
 }

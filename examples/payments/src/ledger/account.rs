@@ -1,10 +1,11 @@
+use aplomb::prelude::Tx;
 use aplomb::{Id, Resource};
 use serde::Serialize;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, Executor, FromRow, Pool, Row as _};
 
+use super::super::{Db, FOR_UPDATE, Row};
 use super::row::parse_column;
-use super::{Amount, Currency, Ledger, LedgerError, Owner};
+use super::{Amount, Currency, LedgerError, Owner};
 
 /// An account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Resource)]
@@ -24,67 +25,71 @@ pub struct Account {
     pub(super) caller: String,
 }
 
-impl Ledger {
-    /// Opens an empty account for the caller.
-    ///
-    /// # Errors
-    ///
-    /// [`LedgerError::Busy`], [`LedgerError::Database`].
-    pub async fn open_account(
-        &self,
-        caller: &str,
-        owner: Owner,
-        currency: Currency,
-    ) -> Result<Account, LedgerError> {
-        let mut transaction = self.begin().await?;
-        let account = Account {
-            id: Id::new(),
-            owner,
-            currency,
-            balance: 0,
-            caller: caller.to_owned(),
-        };
-        insert(&mut transaction, &account).await?;
-        transaction.commit().await?;
-        Ok(account)
-    }
+/// Opens an empty account for the caller.
+///
+/// # Errors
+///
+/// [`LedgerError::Unavailable`], [`LedgerError::Database`].
+pub async fn open_account(
+    tx: &mut Tx<Db>,
+    caller: &str,
+    owner: Owner,
+    currency: Currency,
+) -> Result<Account, LedgerError> {
+    let account = Account {
+        id: Id::new(),
+        owner,
+        currency,
+        balance: 0,
+        caller: caller.to_owned(),
+    };
+    sqlx::query(
+        "INSERT INTO accounts (id, caller, owner, currency, balance) VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(account.id)
+    .bind(&account.caller)
+    .bind(account.owner.as_str())
+    .bind(account.currency.as_str())
+    .bind(account.balance)
+    .execute(tx)
+    .await?;
+    Ok(account)
+}
 
-    /// Returns an account of the caller.
-    ///
-    /// # Errors
-    ///
-    /// [`LedgerError::AccountNotFound`], also for an account of another caller.
-    pub async fn account(&self, caller: &str, id: Id<Account>) -> Result<Account, LedgerError> {
-        let mut connection = self.readers.acquire().await?;
-        find_owned(&mut connection, caller, id).await
-    }
+/// Returns an account of the caller.
+///
+/// # Errors
+///
+/// [`LedgerError::AccountNotFound`], also for an account of another caller.
+pub async fn account(
+    pool: &Pool<Db>,
+    caller: &str,
+    id: Id<Account>,
+) -> Result<Account, LedgerError> {
+    select_owned(&mut *pool.begin().await?, caller, id).await
+}
 
-    /// Deposits money from outside the ledger into an account of the caller. Returns the account
-    /// after the deposit.
-    ///
-    /// # Errors
-    ///
-    /// [`LedgerError::AccountNotFound`], also for an account of another caller;
-    /// [`LedgerError::BalanceTooLarge`].
-    pub async fn deposit(
-        &self,
-        caller: &str,
-        id: Id<Account>,
-        amount: Amount,
-    ) -> Result<Account, LedgerError> {
-        let mut transaction = self.begin().await?;
-        let account = find_owned(&mut transaction, caller, id)
-            .await?
-            .credit(amount)?;
-        save_balance(&mut transaction, &account).await?;
-        sqlx::query("INSERT INTO deposits (account, amount) VALUES (?, ?)")
-            .bind(id.to_string())
-            .bind(amount.minor_units())
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
-        Ok(account)
-    }
+/// Deposits money from outside the ledger into an account of the caller. Returns the account after
+/// the deposit.
+///
+/// # Errors
+///
+/// [`LedgerError::AccountNotFound`], also for an account of another caller;
+/// [`LedgerError::BalanceTooLarge`].
+pub async fn deposit(
+    tx: &mut Tx<Db>,
+    caller: &str,
+    id: Id<Account>,
+    amount: Amount,
+) -> Result<Account, LedgerError> {
+    let account = lock_owned(tx, caller, id).await?.credit(amount)?;
+    save_balance(tx, &account).await?;
+    sqlx::query("INSERT INTO deposits (account, amount) VALUES ($1, $2)")
+        .bind(id)
+        .bind(amount.minor_units())
+        .execute(tx)
+        .await?;
+    Ok(account)
 }
 
 impl Account {
@@ -108,10 +113,10 @@ impl Account {
     }
 }
 
-impl FromRow<'_, SqliteRow> for Account {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+impl FromRow<'_, Row> for Account {
+    fn from_row(row: &Row) -> sqlx::Result<Self> {
         Ok(Self {
-            id: parse_column(row, "id")?,
+            id: row.try_get("id")?,
             owner: parse_column(row, "owner")?,
             currency: parse_column(row, "currency")?,
             balance: row.try_get("balance")?,
@@ -120,66 +125,92 @@ impl FromRow<'_, SqliteRow> for Account {
     }
 }
 
-/// Returns the account with this identifier, of any caller.
-pub(super) async fn find(
-    connection: &mut SqliteConnection,
-    id: Id<Account>,
-) -> Result<Account, LedgerError> {
-    sqlx::query_as("SELECT id, caller, owner, currency, balance FROM accounts WHERE id = ?")
-        .bind(id.to_string())
-        .fetch_optional(connection)
-        .await?
-        .ok_or(LedgerError::AccountNotFound(id))
+/// Accounts that a query has found.
+pub(super) struct Accounts(Vec<Account>);
+
+impl Accounts {
+    /// Removes the account with this identifier, of any caller.
+    pub(super) fn take(&mut self, id: Id<Account>) -> Result<Account, LedgerError> {
+        let index = self.0.iter().position(|account| account.id == id);
+        match index {
+            Some(index) => Ok(self.0.swap_remove(index)),
+            None => Err(LedgerError::AccountNotFound(id)),
+        }
+    }
+
+    /// Removes the account with this identifier, if it belongs to the caller.
+    pub(super) fn take_owned(
+        &mut self,
+        caller: &str,
+        id: Id<Account>,
+    ) -> Result<Account, LedgerError> {
+        let account = self.take(id)?;
+        if account.caller == caller {
+            Ok(account)
+        } else {
+            Err(LedgerError::AccountNotFound(id))
+        }
+    }
 }
 
-/// Returns the account with this identifier, if it belongs to the caller.
-pub(super) async fn find_owned(
-    connection: &mut SqliteConnection,
+/// Locks both accounts until the transaction ends, so their balances cannot change. Every
+/// transaction locks accounts in the order of their identifiers. Two payments in opposite directions
+/// therefore never wait for each other.
+pub(super) async fn lock(tx: &mut Tx<Db>, ids: [Id<Account>; 2]) -> Result<Accounts, LedgerError> {
+    select(tx, ids, FOR_UPDATE).await
+}
+
+/// Locks an account, and returns it if it belongs to the caller.
+pub(super) async fn lock_owned(
+    tx: &mut Tx<Db>,
     caller: &str,
     id: Id<Account>,
 ) -> Result<Account, LedgerError> {
-    let account = find(connection, id).await?;
-    if account.caller == caller {
-        Ok(account)
-    } else {
-        Err(LedgerError::AccountNotFound(id))
-    }
+    lock(tx, [id, id]).await?.take_owned(caller, id)
+}
+
+/// Returns the account with this identifier, if it belongs to the caller.
+pub(super) async fn select_owned<'e>(
+    executor: impl Executor<'e, Database = Db>,
+    caller: &str,
+    id: Id<Account>,
+) -> Result<Account, LedgerError> {
+    let mut accounts = select(executor, [id, id], "").await?;
+    accounts.take_owned(caller, id)
+}
+
+/// Selects the accounts with these identifiers.
+async fn select<'e>(
+    executor: impl Executor<'e, Database = Db>,
+    ids: [Id<Account>; 2],
+    lock: &str,
+) -> Result<Accounts, LedgerError> {
+    let query = format!(
+        "SELECT id, caller, owner, currency, balance FROM accounts WHERE id IN ($1, $2)
+         ORDER BY id {lock}"
+    );
+    let query = sqlx::query_as(AssertSqlSafe(query));
+    let accounts = query.bind(ids[0]).bind(ids[1]).fetch_all(executor).await?;
+    Ok(Accounts(accounts))
 }
 
 /// Moves `amount` from one account to the other. If there is an error, neither balance changes.
 pub(super) async fn transfer(
-    connection: &mut SqliteConnection,
+    tx: &mut Tx<Db>,
     from: Account,
     to: Account,
     amount: Amount,
 ) -> Result<(), LedgerError> {
     let (from, to) = (from.debit(amount)?, to.credit(amount)?);
-    save_balance(connection, &from).await?;
-    save_balance(connection, &to).await
+    save_balance(tx, &from).await?;
+    save_balance(tx, &to).await
 }
 
-async fn save_balance(
-    connection: &mut SqliteConnection,
-    account: &Account,
-) -> Result<(), LedgerError> {
-    sqlx::query("UPDATE accounts SET balance = ? WHERE id = ?")
+pub(super) async fn save_balance(tx: &mut Tx<Db>, account: &Account) -> Result<(), LedgerError> {
+    sqlx::query("UPDATE accounts SET balance = $1 WHERE id = $2")
         .bind(account.balance)
-        .bind(account.id.to_string())
-        .execute(connection)
+        .bind(account.id)
+        .execute(tx)
         .await?;
-    Ok(())
-}
-
-async fn insert(connection: &mut SqliteConnection, account: &Account) -> Result<(), LedgerError> {
-    sqlx::query(
-        "INSERT INTO accounts (id, caller, owner, currency, balance) VALUES (?, ?, ?, ?, ?)",
-    )
-    .bind(account.id.to_string())
-    .bind(&account.caller)
-    .bind(account.owner.as_str())
-    .bind(account.currency.as_str())
-    .bind(account.balance)
-    .execute(connection)
-    .await?;
     Ok(())
 }

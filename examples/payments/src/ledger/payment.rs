@@ -1,11 +1,12 @@
+use aplomb::prelude::Tx;
 use aplomb::{Id, Resource};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, Executor, FromRow, Pool, Row as _};
 
+use super::super::{Db, FOR_UPDATE, Row};
 use super::row::invalid_column;
-use super::{Account, Amount, Ledger, LedgerError, account};
+use super::{Account, Amount, LedgerError, account};
 
 /// The body of a request to pay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -48,45 +49,52 @@ pub enum Status {
     Refunded,
 }
 
-impl Ledger {
-    /// Pays from an account of the caller to another account.
-    ///
-    /// # Errors
-    ///
-    /// In this order: [`LedgerError::SameAccount`]; [`LedgerError::AccountNotFound`] for `from`,
-    /// also if it belongs to another caller, then for `to`; [`LedgerError::CurrencyMismatch`];
-    /// [`LedgerError::InsufficientFunds`]; [`LedgerError::BalanceTooLarge`]. An error changes no
-    /// balance.
-    pub async fn pay(&self, caller: &str, new: NewPayment) -> Result<Payment, LedgerError> {
-        if new.from == new.to {
-            return Err(LedgerError::SameAccount);
-        }
-        let mut transaction = self.begin().await?;
-        let from = account::find_owned(&mut transaction, caller, new.from).await?;
-        let to = account::find(&mut transaction, new.to).await?;
-        if from.currency != to.currency {
-            return Err(LedgerError::CurrencyMismatch);
-        }
-        let id = insert(&mut transaction, &from, &to, new.amount).await?;
-        account::transfer(&mut transaction, from, to, new.amount).await?;
-        let payment = find_visible(&mut transaction, caller, id).await?;
-        transaction.commit().await?;
-        Ok(payment)
+/// Pays from an account of the caller to another account.
+///
+/// # Errors
+///
+/// In this order: [`LedgerError::SameAccount`]; [`LedgerError::AccountNotFound`] for `from`, also if
+/// it belongs to another caller, then for `to`; [`LedgerError::CurrencyMismatch`];
+/// [`LedgerError::InsufficientFunds`]; [`LedgerError::BalanceTooLarge`].
+pub async fn pay(tx: &mut Tx<Db>, caller: &str, new: NewPayment) -> Result<Payment, LedgerError> {
+    if new.from == new.to {
+        return Err(LedgerError::SameAccount);
     }
-
-    /// Returns a payment from or to an account of the caller.
-    ///
-    /// # Errors
-    ///
-    /// [`LedgerError::PaymentNotFound`], also for a payment between accounts of other callers.
-    pub async fn payment(&self, caller: &str, id: Id<Payment>) -> Result<Payment, LedgerError> {
-        let mut connection = self.readers.acquire().await?;
-        find_visible(&mut connection, caller, id).await
+    let mut accounts = account::lock(tx, [new.from, new.to]).await?;
+    let from = accounts.take_owned(caller, new.from)?;
+    let to = accounts.take(new.to)?;
+    if from.currency != to.currency {
+        return Err(LedgerError::CurrencyMismatch);
     }
+    let id = insert(tx, &from, &to, new.amount).await?;
+    account::transfer(tx, from, to, new.amount).await?;
+    select_visible(tx, caller, id, "").await
 }
 
-impl FromRow<'_, SqliteRow> for Payment {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+/// Returns a payment from or to an account of the caller.
+///
+/// # Errors
+///
+/// [`LedgerError::PaymentNotFound`], also for a payment between accounts of other callers.
+pub async fn payment(
+    pool: &Pool<Db>,
+    caller: &str,
+    id: Id<Payment>,
+) -> Result<Payment, LedgerError> {
+    select_visible(&mut *pool.begin().await?, caller, id, "").await
+}
+
+/// Locks a payment from or to an account of the caller, so it can be refunded only once.
+pub(super) async fn lock_visible(
+    tx: &mut Tx<Db>,
+    caller: &str,
+    id: Id<Payment>,
+) -> Result<Payment, LedgerError> {
+    select_visible(tx, caller, id, FOR_UPDATE).await
+}
+
+impl FromRow<'_, Row> for Payment {
+    fn from_row(row: &Row) -> sqlx::Result<Self> {
         let id: Id<Self> = row.try_get("id")?;
         Ok(Self {
             id,
@@ -111,27 +119,27 @@ fn created_at_of(id: Id<Payment>) -> sqlx::Result<Timestamp> {
 }
 
 /// Returns the payment with this identifier, if the caller owns one of its accounts.
-pub(super) async fn find_visible(
-    connection: &mut SqliteConnection,
+async fn select_visible<'e>(
+    executor: impl Executor<'e, Database = Db>,
     caller: &str,
     id: Id<Payment>,
+    lock: &str,
 ) -> Result<Payment, LedgerError> {
-    sqlx::query_as(
+    let query = format!(
         "SELECT id, from_account, to_account, amount, refunded FROM payments
-         WHERE id = ?1 AND (payer = ?2 OR payee = ?2)",
-    )
-    .bind(id)
-    .bind(caller)
-    .fetch_optional(connection)
-    .await?
-    .ok_or(LedgerError::PaymentNotFound(id))
+         WHERE id = $1 AND (payer = $2 OR payee = $2) {lock}"
+    );
+    sqlx::query_as(AssertSqlSafe(query))
+        .bind(id)
+        .bind(caller)
+        .fetch_optional(executor)
+        .await?
+        .ok_or(LedgerError::PaymentNotFound(id))
 }
 
-/// Inserts the payment. Its identifier is generated under the write lock, so the payments of a
-/// process are committed in the order of their identifiers. A reader of pages therefore misses no
-/// payment.
+/// Inserts the payment.
 async fn insert(
-    connection: &mut SqliteConnection,
+    tx: &mut Tx<Db>,
     from: &Account,
     to: &Account,
     amount: Amount,
@@ -139,7 +147,7 @@ async fn insert(
     let id = Id::new();
     sqlx::query(
         "INSERT INTO payments (id, from_account, to_account, payer, payee, amount)
-         VALUES (?, ?, ?, ?, ?, ?)",
+         VALUES ($1, $2, $3, $4, $5, $6)",
     )
     .bind(id)
     .bind(from.id)
@@ -147,7 +155,7 @@ async fn insert(
     .bind(&from.caller)
     .bind(&to.caller)
     .bind(amount.minor_units())
-    .execute(connection)
+    .execute(tx)
     .await?;
     Ok(id)
 }

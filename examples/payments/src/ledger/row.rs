@@ -2,11 +2,12 @@
 
 use core::str::FromStr;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Error, Row};
+use sqlx::{Error, Row as _};
+
+use super::super::Row;
 
 /// Parses a text column, such as an identifier.
-pub(super) fn parse_column<T>(row: &SqliteRow, column: &'static str) -> Result<T, Error>
+pub(super) fn parse_column<T>(row: &Row, column: &'static str) -> Result<T, Error>
 where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {

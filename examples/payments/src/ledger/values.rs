@@ -21,6 +21,12 @@ pub struct Currency(String);
 #[serde(try_from = "String", into = "String")]
 pub struct Owner(String);
 
+/// The number of an account at a bank: 15 to 34 upper-case letters and digits, as in ISO 13616. Its
+/// check digits are not checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Iban(String);
+
 /// The error of an invalid value: a description of the expected values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected {0}")]
@@ -83,6 +89,21 @@ impl FromStr for Owner {
     }
 }
 
+impl FromStr for Iban {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let is_iban = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+        if (15..=34).contains(&text.len()) && text.bytes().all(is_iban) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidValue(
+                "15 to 34 upper-case letters and digits, such as DE89370400440532013000",
+            ))
+        }
+    }
+}
+
 macro_rules! impl_text_type {
     ($name:ident) => {
         impl $name {
@@ -116,3 +137,4 @@ macro_rules! impl_text_type {
 
 impl_text_type!(Currency);
 impl_text_type!(Owner);
+impl_text_type!(Iban);

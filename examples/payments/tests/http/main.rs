@@ -2,5 +2,6 @@
 
 mod accounts;
 mod payments;
+mod payouts;
 mod policies;
 mod service;

@@ -40,6 +40,8 @@ async fn every_post_requires_a_key() {
         format!("/v1/accounts/{account}/deposit"),
         "/v1/payments".to_owned(),
         format!("/v1/payments/{payment}/refund"),
+        format!("/v2/accounts/{account}/payouts"),
+        format!("/v2/accounts/{account}/statements"),
     ] {
         let rejected = service.send(service.client.post(&path).bearer(ALICE)).await;
         assert_eq!(
@@ -169,20 +171,19 @@ async fn a_locked_ledger_is_a_503_that_leaves_the_key_free() {
         service.account(BOB, 0).await,
     );
     let new = json!({ "from": alice, "to": bob, "amount": 30 });
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(service.file());
-    let other_process = sqlx::SqlitePool::connect_with(options)
-        .await
-        .expect("a connection");
-    let lock = other_process
+    let lock = service
+        .pool
         .begin_with("BEGIN IMMEDIATE")
         .await
         .expect("the write lock");
 
     let busy = service.post_with("k", ALICE, "/v1/payments", &new).await;
-    assert_eq!(busy.problem(), (503, "LEDGER_BUSY".into()));
+    assert_eq!(busy.problem(), (503, "STORE_UNAVAILABLE".into()));
     assert_eq!(busy.header("retry-after"), Some("1"));
     assert_eq!(busy.body["retryable"], true);
 
+    let balance = service.balance(ALICE, &alice).await;
+    assert_eq!(balance, 100, "a lock does not stop readers");
     lock.rollback().await.expect("released");
     let paid = service
         .post_with("k", ALICE, "/v1/payments", &new)

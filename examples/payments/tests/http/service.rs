@@ -1,19 +1,26 @@
+use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aplomb::prelude::*;
 use aplomb::testing::{Client, ClientRequest, ClientResponse, TestServer};
-use payments::app::App;
-use payments::ledger::Ledger;
+use payments::bank::Bank;
+use payments::sqlite::api;
+use payments::sqlite::app::App;
 use serde_json::{Value, json};
+use sqlx::SqlitePool;
+use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 
 pub(crate) const ALICE: &str = "sk_test_alice";
 pub(crate) const BOB: &str = "sk_test_bob";
 
-/// The service with a new ledger, for one test.
+/// The service with a new ledger in a SQLite file, for one test. The tests of the ledger also run
+/// on PostgreSQL.
 pub(crate) struct Service {
     pub(crate) client: Client,
+    /// Connections of another process to the same file.
+    pub(crate) pool: SqlitePool,
     _server: TestServer,
     directory: TempDir,
     keys: AtomicU64,
@@ -30,26 +37,66 @@ pub(crate) struct JsonResponse {
 impl Service {
     pub(crate) async fn start() -> Self {
         let directory = TempDir::new().expect("a directory");
-        let ledger = Ledger::open(&directory.path().join("ledger.sqlite"))
-            .await
-            .expect("a ledger");
-        let api = Api::new("payments", payments::api::routes())
-            .store(Store::memory())
+        let options = SqliteConnectOptions::new()
+            .filename(directory.path().join("payments.db"))
+            .create_if_missing(true);
+        let pool = SqlitePool::connect_with(options).await.expect("a database");
+        let bank = Bank::open(&directory.path().join("bank")).expect("a bank");
+        let app = App::open(pool.clone(), bank).await.expect("a ledger");
+        let api = Api::new("payments", api::routes())
+            .store(Store::sqlite(&pool))
             .auth(ApiKeys::parse("alice:sk_test_alice,bob:sk_test_bob").expect("keys"));
-        let server = TestServer::start(api, App::new(ledger))
-            .await
-            .expect("a valid API");
+        let server = TestServer::start(api, app).await.expect("a valid API");
         Self {
             client: server.client(),
+            pool,
             _server: server,
             directory,
             keys: AtomicU64::new(0),
         }
     }
 
-    /// Returns the path of the file of the ledger.
-    pub(crate) fn file(&self) -> PathBuf {
-        self.directory.path().join("ledger.sqlite")
+    /// Returns the directory of the bank.
+    pub(crate) fn bank(&self) -> PathBuf {
+        self.directory.path().join("bank")
+    }
+
+    /// Returns the transfers that the bank has executed, in the order of their keys.
+    pub(crate) fn transfers(&self) -> Vec<Value> {
+        let files = fs::read_dir(self.bank()).expect("a directory").flatten();
+        let mut paths: Vec<_> = files.map(|file| file.path()).collect();
+        paths.retain(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "json")
+        });
+        paths.sort();
+        let texts = paths.iter().map(|path| fs::read(path).expect("a file"));
+        let transfers = texts.map(|text| serde_json::from_slice(&text).expect("JSON"));
+        transfers.collect()
+    }
+
+    /// Returns the letters that the bank has sent.
+    pub(crate) fn letters(&self) -> Vec<String> {
+        let letters = fs::read_to_string(self.bank().join("letters.txt")).unwrap_or_default();
+        letters.lines().map(str::to_owned).collect()
+    }
+
+    /// Makes every transaction fail after its handler, as a crash before the commit does.
+    pub(crate) async fn break_commits(&self) {
+        self.execute(
+            "CREATE TRIGGER no_response BEFORE UPDATE ON aplomb_record WHEN NEW.response NOTNULL \
+             BEGIN SELECT RAISE(ABORT, 'crash'); END",
+        )
+        .await;
+    }
+
+    pub(crate) async fn repair_commits(&self) {
+        self.execute("DROP TRIGGER no_response").await;
+    }
+
+    async fn execute(&self, statement: &'static str) {
+        let done = sqlx::raw_sql(statement).execute(&self.pool).await;
+        done.expect("executed");
     }
 
     pub(crate) async fn get(&self, caller: &str, path: &str) -> JsonResponse {

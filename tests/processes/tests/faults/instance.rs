@@ -53,6 +53,22 @@ impl Settings {
         }
     }
 
+    /// Removes a variable of the default settings.
+    pub(crate) fn without(self, name: &str) -> Self {
+        Self {
+            program: self.program.without_env(name),
+            ..self
+        }
+    }
+
+    /// Runs a command instead of the service.
+    pub(crate) fn command(self, arguments: &[&str]) -> Self {
+        Self {
+            program: self.program.args(arguments),
+            ..self
+        }
+    }
+
     /// Starts the instance, and returns as soon as it listens.
     pub(crate) fn start(self) -> Instance {
         let process = self.program.start();

@@ -2,6 +2,7 @@
 //! with SIGSTOP.
 
 mod client;
+mod commands;
 mod concurrent;
 mod connections;
 mod deployment;

@@ -3,9 +3,8 @@
 
 use aplomb::prelude::*;
 
-use super::{NewAccount, NewDeposit};
-use crate::app::App;
-use crate::ledger::{Account, LedgerError};
+use super::ledger::{self, Account, LedgerError};
+use super::{App, Db, NewAccount, NewDeposit};
 
 /// Opens an empty account that belongs to the caller.
 #[endpoint(
@@ -17,14 +16,11 @@ use crate::ledger::{Account, LedgerError};
     successor = super::open_account
 )]
 pub async fn open_account(
-    State(app): State<App>,
+    mut tx: Tx<Db>,
     caller: Caller,
     Json(new): Json<NewAccount>,
 ) -> Result<Created<Account>, LedgerError> {
-    let account = app
-        .ledger
-        .open_account(caller.id(), new.owner, new.currency)
-        .await?;
+    let account = ledger::open_account(&mut tx, caller.id(), new.owner, new.currency).await?;
     let location = get_account::uri(&account.id);
     Ok(Created::new(account).with_location(location))
 }
@@ -42,7 +38,7 @@ pub async fn get_account(
     caller: Caller,
     Path(id): Path<Id<Account>>,
 ) -> Result<Json<Account>, LedgerError> {
-    Ok(Json(app.ledger.account(caller.id(), id).await?))
+    Ok(Json(ledger::account(&app.pool, caller.id(), id).await?))
 }
 
 /// Deposits money from outside the ledger into an account of the caller. Returns the account after
@@ -56,12 +52,11 @@ pub async fn get_account(
     successor = super::deposit
 )]
 pub async fn deposit(
-    State(app): State<App>,
+    mut tx: Tx<Db>,
     caller: Caller,
     Path(id): Path<Id<Account>>,
     Json(new): Json<NewDeposit>,
 ) -> Result<Created<Account>, LedgerError> {
-    Ok(Created::new(
-        app.ledger.deposit(caller.id(), id, new.amount).await?,
-    ))
+    let account = ledger::deposit(&mut tx, caller.id(), id, new.amount).await?;
+    Ok(Created::new(account))
 }

@@ -1,7 +1,10 @@
+use core::time::Duration;
+use std::sync::Arc;
+
 use aplomb::Id;
 
-use super::super::{Account, Ledger, LedgerError, NewPayment};
-use super::{ALICE, BOB, TestLedger, amount};
+use super::super::{Account, LedgerError};
+use super::{ALICE, BOB, TestLedger};
 
 const TASKS: i64 = 16;
 const PAYMENTS_PER_TASK: i64 = 20;
@@ -9,17 +12,13 @@ const PAYMENTS_PER_TASK: i64 = 20;
 /// Makes payments from each account of the ring to the next, beginning with account `start`, and
 /// refunds every third payment. In total, the payments are larger than the balances, so some
 /// payments fail.
-async fn pay_around_ring(ledger: Ledger, ring: Vec<Id<Account>>, start: i64) {
+async fn pay_around_ring(test: Arc<TestLedger>, ring: Vec<Id<Account>>, start: i64) {
     for number in 0..PAYMENTS_PER_TASK {
         let index = usize::try_from(start + number).expect("a small number");
         let (from, to) = (ring[index % ring.len()], ring[(index + 1) % ring.len()]);
-        let new = NewPayment {
-            from,
-            to,
-            amount: amount(1 + (start * 7 + number * 13) % 40),
-        };
-        let outcome = match ledger.pay(ALICE, new).await {
-            Ok(payment) if number % 3 == 0 => ledger.refund(ALICE, payment.id).await,
+        let amount = 1 + (start * 7 + number * 13) % 40;
+        let outcome = match test.pay(ALICE, from, to, amount).await {
+            Ok(payment) if number % 3 == 0 => test.refund(ALICE, payment.id).await,
             other => other,
         };
         outcome.map_or_else(|error| expect_insufficient_funds(&error), drop);
@@ -35,13 +34,13 @@ fn expect_insufficient_funds(error: &LedgerError) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_payments_and_refunds_keep_the_sum_of_all_balances() {
-    let test = TestLedger::new().await;
+    let test = Arc::new(TestLedger::new().await);
     let mut ring = Vec::new();
     for _ in 0..5 {
         ring.push(test.account(ALICE, 50).await);
     }
     let tasks: Vec<_> = (0..TASKS)
-        .map(|start| tokio::spawn(pay_around_ring(test.ledger.clone(), ring.clone(), start)))
+        .map(|start| tokio::spawn(pay_around_ring(Arc::clone(&test), ring.clone(), start)))
         .collect();
     for task in tasks {
         task.await.expect("no panic");
@@ -66,12 +65,14 @@ async fn expected_balances(test: &TestLedger, accounts: &[Id<Account>]) -> Vec<i
     let mut balances = Vec::new();
     for id in accounts {
         let balance: i64 = sqlx::query_scalar(
-            "SELECT (SELECT sum(amount) FROM deposits WHERE account = ?1)
-                  + (SELECT coalesce(sum(amount), 0) FROM payments WHERE to_account = ?1 AND NOT refunded)
-                  - (SELECT coalesce(sum(amount), 0) FROM payments WHERE from_account = ?1 AND NOT refunded)",
+            "SELECT CAST(
+                    (SELECT sum(amount) FROM deposits WHERE account = $1)
+                  + (SELECT coalesce(sum(amount), 0) FROM payments WHERE to_account = $1 AND NOT refunded)
+                  - (SELECT coalesce(sum(amount), 0) FROM payments WHERE from_account = $1 AND NOT refunded)
+             AS BIGINT)",
         )
-        .bind(id.to_string())
-        .fetch_one(&test.ledger.readers)
+        .bind(id)
+        .fetch_one(&test.database.pool)
         .await
         .expect("a sum");
         balances.push(balance);
@@ -81,23 +82,12 @@ async fn expected_balances(test: &TestLedger, accounts: &[Id<Account>]) -> Vec<i
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_payments_spend_a_balance_only_once() {
-    let test = TestLedger::new().await;
+    let test = Arc::new(TestLedger::new().await);
     let (from, to) = (test.account(ALICE, 10).await, test.account(BOB, 0).await);
     let payments: Vec<_> = (0..TASKS)
         .map(|_| {
-            let ledger = test.ledger.clone();
-            tokio::spawn(async move {
-                ledger
-                    .pay(
-                        ALICE,
-                        NewPayment {
-                            from,
-                            to,
-                            amount: amount(1),
-                        },
-                    )
-                    .await
-            })
+            let test = Arc::clone(&test);
+            tokio::spawn(async move { test.pay(ALICE, from, to, 1).await })
         })
         .collect();
     let mut succeeded = 0;
@@ -108,4 +98,36 @@ async fn concurrent_payments_spend_a_balance_only_once() {
         }
     }
     assert_eq!((succeeded, test.balance(BOB, to).await), (10, 10));
+}
+
+#[tokio::test]
+async fn a_cancelled_payment_is_complete_or_absent() {
+    let test = TestLedger::new().await;
+    let (from, to) = (test.account(ALICE, 1_000).await, test.account(BOB, 0).await);
+    let mut ended = 0;
+    for step in 0..40 {
+        // Without a key, the end of the connection cancels the handler.
+        let wait = Duration::from_micros(step * 250);
+        let payment = tokio::time::timeout(wait, test.pay(ALICE, from, to, 1)).await;
+        ended += usize::from(
+            payment
+                .ok()
+                .transpose()
+                .expect("paid or cancelled")
+                .is_some(),
+        );
+    }
+    // One statement reads one state, although a commit can still run.
+    let (paid, sent, received): (i64, i64, i64) = sqlx::query_as(
+        "SELECT (SELECT count(*) FROM payments),
+                (SELECT 1000 - balance FROM accounts WHERE id = $1),
+                (SELECT balance FROM accounts WHERE id = $2)",
+    )
+    .bind(from)
+    .bind(to)
+    .fetch_one(&test.database.pool)
+    .await
+    .expect("a row");
+    assert_eq!((sent, received), (paid, paid));
+    assert!(i64::try_from(ended).expect("at most 40") <= paid && paid <= 40);
 }

@@ -1,6 +1,9 @@
+use core::sync::atomic::{AtomicU32, Ordering};
+
 use aplomb::Id;
 use aplomb::policies::paginate::{PageRequest, Position};
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 use super::super::{Account, LedgerError, NewestFirst, Payment};
 use super::{ALICE, BOB, TestLedger};
@@ -40,8 +43,7 @@ async fn read_page(
     limit: u32,
 ) -> Result<Vec<Payment>, LedgerError> {
     let request = PageRequest::at(position.map(|id| NewestFirst { id }), limit);
-    test.ledger
-        .payments(caller, account, &request.bidirectional().keyset())
+    test.payments(caller, account, &request.bidirectional().keyset())
         .await
 }
 
@@ -157,28 +159,44 @@ async fn pages_read_backward_have_the_same_payments() {
     assert_eq!(read_backward(Position::Before(paid[6])).await, []);
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+#[test]
+fn d07_rows_present_throughout_appear_exactly_once() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let test = runtime.block_on(TestLedger::new());
+    // All cases use one database. Each has its own payee, whose list has only the payments of the case.
+    let cases = AtomicU32::new(0);
+    let check = |(present, limit, inserted): (usize, u32, usize)| {
+        let payee = format!("payee {}", cases.fetch_add(1, Ordering::Relaxed));
+        runtime.block_on(check_pages(&test, &payee, present, limit, inserted))
+    };
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(24));
+    let checked = runner.run(&(0_usize..14, 1_u32..6, 1_usize..4), check);
+    checked.unwrap_or_else(|failure| panic!("{failure}"));
+}
 
-    #[test]
-    fn d07_rows_present_throughout_appear_exactly_once(present in 0_usize..14, limit in 1_u32..6, inserted in 1_usize..4) {
-        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        runtime.block_on(async {
-            let test = TestLedger::new().await;
-            let (from, to) = (test.account(ALICE, 1_000).await, test.account(BOB, 0).await);
-            let mut expected = Vec::new();
-            for _ in 0..present {
-                expected.push(test.pay(ALICE, from, to, 1).await.expect("paid").id);
-            }
-            expected.reverse();
-            let insert = async || {
-                for _ in 0..inserted {
-                    test.pay(ALICE, from, to, 1).await.expect("paid");
-                }
-            };
-            let seen = ids(&read_all_pages(&test, BOB, None, limit, insert).await);
-            prop_assert_eq!(seen, expected);
-            Ok(())
-        })?;
+/// Reads pages while payments are inserted between two pages.
+async fn check_pages(
+    test: &TestLedger,
+    payee: &str,
+    present: usize,
+    limit: u32,
+    inserted: usize,
+) -> Result<(), TestCaseError> {
+    let (from, to) = (
+        test.account(ALICE, 1_000).await,
+        test.account(payee, 0).await,
+    );
+    let mut expected = Vec::new();
+    for _ in 0..present {
+        expected.push(test.pay(ALICE, from, to, 1).await.expect("paid").id);
     }
+    expected.reverse();
+    let insert = async || {
+        for _ in 0..inserted {
+            test.pay(ALICE, from, to, 1).await.expect("paid");
+        }
+    };
+    let seen = ids(&read_all_pages(test, payee, None, limit, insert).await);
+    prop_assert_eq!(seen, expected);
+    Ok(())
 }

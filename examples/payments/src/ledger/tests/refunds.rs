@@ -1,7 +1,9 @@
+use std::sync::Arc;
+
 use aplomb::Id;
 
 use super::super::{LedgerError, Payment, Status};
-use super::{ALICE, BOB, TestLedger, amount};
+use super::{ALICE, BOB, TestLedger};
 
 /// Makes a payment of 30 from Alice, who has 100, to Bob, who has 0.
 async fn make_payment(test: &TestLedger) -> Payment {
@@ -13,7 +15,7 @@ async fn make_payment(test: &TestLedger) -> Payment {
 async fn a_refund_moves_the_amount_back() {
     let test = TestLedger::new().await;
     let payment = make_payment(&test).await;
-    let refunded = test.ledger.refund(BOB, payment.id).await.expect("refunded");
+    let refunded = test.refund(BOB, payment.id).await.expect("refunded");
     assert_eq!(
         refunded,
         Payment {
@@ -22,10 +24,7 @@ async fn a_refund_moves_the_amount_back() {
         }
     );
     assert_eq!(
-        test.ledger
-            .payment(ALICE, payment.id)
-            .await
-            .expect("visible"),
+        test.payment(ALICE, payment.id).await.expect("visible"),
         refunded
     );
     assert_eq!(test.balance(ALICE, payment.from).await, 100);
@@ -36,13 +35,11 @@ async fn a_refund_moves_the_amount_back() {
 async fn a_payment_can_be_refunded_only_once() {
     let test = TestLedger::new().await;
     let payment = make_payment(&test).await;
-    test.ledger.refund(BOB, payment.id).await.expect("refunded");
-    test.ledger
-        .deposit(BOB, payment.to, amount(1000))
+    test.refund(BOB, payment.id).await.expect("refunded");
+    test.deposit(BOB, payment.to, 1000)
         .await
         .expect("deposited");
     let error = test
-        .ledger
         .refund(BOB, payment.id)
         .await
         .expect_err("a second time");
@@ -52,16 +49,15 @@ async fn a_payment_can_be_refunded_only_once() {
 
 #[tokio::test]
 async fn only_one_of_several_concurrent_refunds_succeeds() {
-    let test = TestLedger::new().await;
+    let test = Arc::new(TestLedger::new().await);
     let payment = make_payment(&test).await;
-    test.ledger
-        .deposit(BOB, payment.to, amount(1000))
+    test.deposit(BOB, payment.to, 1000)
         .await
         .expect("deposited");
     let refunds: Vec<_> = (0..8)
         .map(|_| {
-            let ledger = test.ledger.clone();
-            tokio::spawn(async move { ledger.refund(BOB, payment.id).await })
+            let test = Arc::clone(&test);
+            tokio::spawn(async move { test.refund(BOB, payment.id).await })
         })
         .collect();
     let mut succeeded = 0;
@@ -78,23 +74,14 @@ async fn only_one_of_several_concurrent_refunds_succeeds() {
 async fn only_the_payee_can_refund() {
     let test = TestLedger::new().await;
     let payment = make_payment(&test).await;
-    let error = test
-        .ledger
-        .refund(ALICE, payment.id)
-        .await
-        .expect_err("the payer");
+    let error = test.refund(ALICE, payment.id).await.expect_err("the payer");
     assert!(matches!(error, LedgerError::NotThePayee));
     let error = test
-        .ledger
         .refund("carol", payment.id)
         .await
         .expect_err("a stranger");
     assert!(matches!(error, LedgerError::PaymentNotFound(_)));
-    let error = test
-        .ledger
-        .refund(BOB, Id::new())
-        .await
-        .expect_err("unknown");
+    let error = test.refund(BOB, Id::new()).await.expect_err("unknown");
     assert!(matches!(error, LedgerError::PaymentNotFound(_)));
     assert_eq!(test.balance(BOB, payment.to).await, 30);
 }
@@ -105,17 +92,13 @@ async fn a_payee_that_spent_the_money_cannot_refund() {
     let payment = make_payment(&test).await;
     let other = test.account(ALICE, 0).await;
     test.pay(BOB, payment.to, other, 1).await.expect("paid");
-    let error = test
-        .ledger
-        .refund(BOB, payment.id)
-        .await
-        .expect_err("29 are left");
+    let error = test.refund(BOB, payment.id).await.expect_err("29 are left");
     assert!(matches!(
         error,
         LedgerError::InsufficientFunds { available: 29 }
     ));
     assert_eq!(
-        test.ledger.payment(BOB, payment.id).await.expect("visible"),
+        test.payment(BOB, payment.id).await.expect("visible"),
         payment
     );
 }
@@ -124,15 +107,10 @@ async fn a_payee_that_spent_the_money_cannot_refund() {
 async fn a_refund_above_the_largest_balance_is_rejected() {
     let test = TestLedger::new().await;
     let payment = make_payment(&test).await;
-    test.ledger
-        .deposit(ALICE, payment.from, amount(i64::MAX - 70))
+    test.deposit(ALICE, payment.from, i64::MAX - 70)
         .await
         .expect("deposited");
-    let error = test
-        .ledger
-        .refund(BOB, payment.id)
-        .await
-        .expect_err("too large");
+    let error = test.refund(BOB, payment.id).await.expect_err("too large");
     assert!(matches!(error, LedgerError::BalanceTooLarge));
     assert_eq!(test.balance(BOB, payment.to).await, 30);
 }

@@ -1,7 +1,8 @@
 use aplomb::Id;
+use aplomb::policies::paginate::PageRequest;
 
-use super::super::{LedgerError, Status};
-use super::{ALICE, BOB, TestLedger};
+use super::super::ledger::tests::{ALICE, BOB, TestLedger};
+use super::super::ledger::{LedgerError, NewestFirst, Status};
 
 #[tokio::test]
 async fn a_payment_moves_the_amount_and_both_callers_can_read_it() {
@@ -19,10 +20,7 @@ async fn a_payment_moves_the_amount_and_both_callers_can_read_it() {
     );
     for caller in [ALICE, BOB] {
         assert_eq!(
-            test.ledger
-                .payment(caller, payment.id)
-                .await
-                .expect("visible"),
+            test.payment(caller, payment.id).await.expect("visible"),
             payment
         );
     }
@@ -73,7 +71,9 @@ async fn a_rejected_payment_is_not_listed() {
     let test = TestLedger::new().await;
     let (from, to) = (test.account(ALICE, 1).await, test.account(BOB, 0).await);
     test.pay(ALICE, from, to, 2).await.expect_err("too much");
-    assert!(test.newest(ALICE).await.is_empty());
+    let page = PageRequest::<NewestFirst>::new(None, 100).bidirectional();
+    let listed = test.payments(ALICE, None, &page.keyset()).await;
+    assert_eq!(listed.expect("a list"), []);
 }
 
 #[tokio::test]
@@ -143,11 +143,7 @@ async fn a_payment_between_other_callers_is_not_found() {
     let (from, to) = (test.account(ALICE, 100).await, test.account(ALICE, 0).await);
     let payment = test.pay(ALICE, from, to, 1).await.expect("paid");
     for missing in [payment.id, Id::new()] {
-        let error = test
-            .ledger
-            .payment(BOB, missing)
-            .await
-            .expect_err("not Bob's");
+        let error = test.payment(BOB, missing).await.expect_err("not Bob's");
         assert!(matches!(error, LedgerError::PaymentNotFound(id) if id == missing));
     }
 }

@@ -20,7 +20,7 @@ CREATE TABLE payments (
     payer        TEXT    NOT NULL,
     payee        TEXT    NOT NULL,
     amount       INTEGER NOT NULL CHECK (amount > 0),
-    refunded     INTEGER NOT NULL DEFAULT 0 CHECK (refunded IN (0, 1)),
+    refunded     INTEGER NOT NULL DEFAULT FALSE CHECK (refunded IN (FALSE, TRUE)),
     CHECK (from_account <> to_account)
 ) STRICT, WITHOUT ROWID;
 
@@ -29,4 +29,19 @@ CREATE INDEX payments_by_payee ON payments (payee, id);
 CREATE INDEX payments_by_from ON payments (from_account, id);
 CREATE INDEX payments_by_to ON payments (to_account, id);
 
-PRAGMA user_version = 1;
+-- The reference is the idempotency key of the transfer at the bank.
+CREATE TABLE payouts (
+    reference TEXT    NOT NULL PRIMARY KEY,
+    account   TEXT    NOT NULL REFERENCES accounts (id),
+    iban      TEXT    NOT NULL,
+    amount    INTEGER NOT NULL CHECK (amount > 0)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE statements (
+    account TEXT    NOT NULL REFERENCES accounts (id),
+    number  INTEGER NOT NULL,
+    balance INTEGER NOT NULL,
+    PRIMARY KEY (account, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE health_checks (padding BLOB NOT NULL) STRICT;

@@ -1,6 +1,7 @@
 use serde::Deserialize;
 
-use super::super::{Amount, Currency, Owner};
+use super::super::ledger::tests::amount;
+use super::super::ledger::{Amount, Currency, Iban, Owner};
 
 #[derive(Debug, Deserialize)]
 struct Body {
@@ -59,10 +60,26 @@ fn owners_have_a_name_of_1_to_100_characters() {
 }
 
 #[test]
+fn ibans_are_15_to_34_upper_case_letters_and_digits() {
+    for text in ["NO9386011117947", "DE89370400440532013000", &"A".repeat(34)] {
+        assert_eq!(text.parse::<Iban>().expect("an IBAN").as_str(), text);
+    }
+    for text in [
+        "",
+        "NO938601111794",
+        "de89370400440532013000",
+        "DE89 3704 0044 0532",
+        &"A".repeat(35),
+    ] {
+        assert!(text.parse::<Iban>().is_err(), "{text:?}");
+    }
+}
+
+#[test]
 fn values_are_serialized_as_they_are_deserialized() {
     for json in ["\"EUR\"", "\"CHF\""] {
         let currency: Currency = serde_json::from_str(json).expect("a currency");
         assert_eq!(serde_json::to_string(&currency).expect("JSON"), json);
     }
-    assert_eq!(serde_json::to_string(&super::amount(7)).expect("JSON"), "7");
+    assert_eq!(serde_json::to_string(&amount(7)).expect("JSON"), "7");
 }
