@@ -297,7 +297,10 @@ fn an_invalid_command_points_to_the_help() {
     }
     let (code, output) = resolve_with(&file, &[&record, "absent"], &[("APLOMB_STORE", "memory:")]);
     assert_eq!(
-        (code, output.contains("set APLOMB_STORE to the Redis")),
+        (
+            code,
+            output.contains("set APLOMB_STORE to the store of the service")
+        ),
         (2, true),
         "{output}"
     );

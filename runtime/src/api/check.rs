@@ -108,23 +108,32 @@ pub(super) fn transactions<S>(
     source: Option<&dyn TransactionSource>,
     errors: &mut StartErrors,
 ) {
-    for spec in api.routes.specs() {
-        let Some(database) = spec.transaction else {
+    let found = source.map(TransactionSource::database);
+    for database in [Database::Sqlite, Database::Postgres] {
+        let takes_other =
+            |spec: &&EndpointSpec| spec.transaction == Some(database) && found != Some(database);
+        let endpoints = api.routes.specs().filter(takes_other);
+        let names: Vec<_> = endpoints.map(describe).collect();
+        if names.is_empty() {
             continue;
+        }
+        // One mistake is one error, although it concerns many endpoints.
+        let (names, takes) = match &*names {
+            [name] => (name.clone(), "takes"),
+            names => (names.join(", "), "take"),
         };
-        let (name, url) = (describe(spec), url_of(database));
-        match source.map(TransactionSource::database) {
-            Some(found) if found == database => {}
-            Some(found) => errors.push(StartError::new(format!(
-                "{name} takes a `Tx<{database}>`, but the store is in another database: take a \
+        let url = url_of(database);
+        errors.push(StartError::new(match found {
+            Some(found) => format!(
+                "{names} {takes} a `Tx<{database}>`, but the store is in another database: take a \
                  `Tx<{found}>`, or set APLOMB_STORE={url}"
-            ))),
-            None => errors.push(StartError::new(format!(
-                "{name} takes a `Tx<{database}>`, but the idempotency records are in another \
+            ),
+            None => format!(
+                "{names} {takes} a `Tx<{database}>`, but the idempotency records are in another \
                  store: set APLOMB_STORE={url}, or call Api::store(Store::{}(&pool))",
                 database.as_str().to_lowercase()
-            ))),
-        }
+            ),
+        }));
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) fn command() -> Command {
         .after_help(
             "The name of a record is in the log of the service, at each response with the code\n\
              IDEMPOTENCY_OUTCOME_UNKNOWN. The command reads the same settings as `serve`. The\n\
-             records must be in a Redis (APLOMB_STORE).",
+             records must be in SQLite, PostgreSQL or Redis (APLOMB_STORE).",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -100,7 +100,7 @@ pub(super) async fn run<S: Clone + Send + Sync + 'static>(
     if api.keeps_records_in_memory() {
         return exit_invalid(
             "records in memory exist only inside the process of the service: set APLOMB_STORE to the \
-             Redis of the service",
+             store of the service",
         );
     }
     let records = match api.records().await {
