@@ -550,7 +550,7 @@ mod tests {
             ),
             (
                 "post = \"/a\", idempotent(on_crash = retry)",
-                "expected `rerun`",
+                "expected one of `rerun`, `unknown`",
             ),
             ("post = \"/a\", idempotent, public", "idempotent(anonymous)"),
         ] {
