@@ -3,7 +3,7 @@
 use super::mount::MountedEndpoint;
 use super::{finalize, transaction};
 use crate::policies::idempotency::{ActiveRun, Settlement, settle as settlement_of};
-use crate::problem::{Effects, Problem, Retry, take_problem};
+use crate::problem::{Effects, Problem, Retry, registry, take_problem};
 use crate::request::{EndpointResponse, RequestInfo};
 use crate::transaction::{TransactionEnd, TransactionSlot};
 
@@ -82,20 +82,23 @@ async fn settle_rolled_back(
     run.settle(outcome, settlement).await
 }
 
-/// Settles a run whose transaction has failed.
+/// Settles a run whose transaction has failed. With `on_crash = unknown`, the handler may have acted
+/// in another system before.
 async fn fail(
     endpoint: &MountedEndpoint,
     info: &RequestInfo,
     run: ActiveRun,
     problem: Problem,
 ) -> EndpointResponse {
-    let settlement = if run.is_transactional() {
-        Settlement::Abort
-    } else {
-        Settlement::Unknown
-    };
+    if !run.is_transactional() {
+        let cause = problem
+            .cause()
+            .unwrap_or("the transaction failed")
+            .to_owned();
+        return settle_unknown(endpoint, info, run, cause).await;
+    }
     let response = written(endpoint, info, problem);
-    run.settle(response, settlement).await
+    run.settle(response, Settlement::Abort).await
 }
 
 /// Settles a run whose handler has committed the transaction without the record.
@@ -104,7 +107,18 @@ async fn escape(
     info: &RequestInfo,
     run: ActiveRun,
 ) -> EndpointResponse {
-    let response = written(endpoint, info, transaction::escaped());
+    settle_unknown(endpoint, info, run, transaction::ESCAPED.to_owned()).await
+}
+
+/// Makes the record of a run UNKNOWN, and returns the response that its retries will get as well.
+async fn settle_unknown(
+    endpoint: &MountedEndpoint,
+    info: &RequestInfo,
+    run: ActiveRun,
+    cause: String,
+) -> EndpointResponse {
+    let problem = Problem::new(&registry::IDEMPOTENCY_OUTCOME_UNKNOWN).with_cause_text(cause);
+    let response = written(endpoint, info, problem);
     run.settle(response, Settlement::Unknown).await
 }
 

@@ -58,18 +58,15 @@ pub(super) fn commit_after(
                 outcome
             }
             TransactionEnd::Failed(rollback) => EndpointResponse::failed(rollback.into_problem()),
-            TransactionEnd::Escaped => EndpointResponse::failed(escaped()),
+            TransactionEnd::Escaped => EndpointResponse::failed(Problem::internal(ESCAPED)),
             TransactionEnd::InDoubt(cause) => EndpointResponse::failed(in_doubt(&cause)),
         }
     })
 }
 
-/// Returns the problem of a handler that has ended its transaction itself.
-pub(super) fn escaped() -> Problem {
-    Problem::internal(
-        "the handler has ended its transaction with a statement: remove COMMIT and ROLLBACK",
-    )
-}
+/// The log message about a handler that has ended its transaction itself.
+pub(super) const ESCAPED: &str =
+    "the handler has ended its transaction with a statement: remove COMMIT and ROLLBACK";
 
 /// Returns the problem of a transaction whose `COMMIT` got no result.
 pub(super) fn in_doubt(cause: &str) -> Problem {

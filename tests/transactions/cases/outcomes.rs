@@ -220,3 +220,22 @@ async fn a_unit_test_calls_a_handler_and_rolls_back() {
     assert_eq!(status, 201);
     assert!(service.effects().await.is_empty());
 }
+
+/// Acts in another system, and then in a transaction that fails.
+#[endpoint(post = "/acts", idempotent(on_crash = unknown))]
+async fn acts(mut tx: Tx<Db>) -> Result<StatusCode, OutcomeError> {
+    write(&mut tx, "one").await?;
+    let _ = write(&mut tx, "one").await;
+    Ok(StatusCode::CREATED)
+}
+
+#[tokio::test]
+async fn t04_with_on_crash_unknown_a_failed_transaction_is_an_unknown_outcome() {
+    let service = Service::start(routes![acts]).await;
+    for _ in 0..2 {
+        let response = service.send("/acts").await;
+        let problem = response.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+        assert_eq!(problem["retryable"], false);
+    }
+    assert!(service.effects().await.is_empty());
+}

@@ -162,12 +162,14 @@ async fn t09_a_leaked_transaction_is_rolled_back() {
 #[tokio::test]
 async fn t04_a_commit_of_the_handler_is_refused_or_makes_the_record_unknown() {
     let service = service().await;
-    service.send("/commits").await.problem(500, "INTERNAL");
+    let response = service.send("/commits").await;
     if super::super::COMMIT_ESCAPES {
+        for response in [response, service.send("/commits").await] {
+            response.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+        }
         assert_eq!(service.effects().await, ["committed"]);
-        let retry = service.send("/commits").await;
-        retry.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
     } else {
+        response.problem(500, "INTERNAL");
         assert!(service.effects().await.is_empty());
         assert_eq!(service.records().await, 0);
     }
@@ -176,7 +178,9 @@ async fn t04_a_commit_of_the_handler_is_refused_or_makes_the_record_unknown() {
 #[tokio::test]
 async fn t10_a_rollback_of_the_handler_is_not_a_success() {
     let service = service().await;
-    service.send("/rolls-back").await.problem(500, "INTERNAL");
+    let response = service.send("/rolls-back").await;
+    let code = response.json()["code"].clone();
+    assert_eq!(response.status, 500, "{code}");
     assert!(service.effects().await.is_empty());
 }
 
