@@ -304,4 +304,13 @@ fn an_invalid_command_points_to_the_help() {
         (2, true),
         "{output}"
     );
+    let missing = std::env::temp_dir().join("aplomb-no-such-file.db");
+    let store = format!("sqlite:{}", missing.display());
+    let (code, output) = resolve_with(&file, &[&record, "absent"], &[("APLOMB_STORE", &store)]);
+    assert_eq!(
+        (code, output.contains("does not exist")),
+        (2, true),
+        "{output}"
+    );
+    assert!(!missing.exists());
 }

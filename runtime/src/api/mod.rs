@@ -542,6 +542,11 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         self.store.is_memory()
     }
 
+    #[cfg(feature = "cli")]
+    pub(crate) fn missing_file(&self) -> Option<String> {
+        self.store.missing_file()
+    }
+
     pub(crate) fn title_or_name(&self) -> &str {
         self.title.as_deref().unwrap_or(&self.name)
     }

@@ -103,6 +103,11 @@ pub(super) async fn run<S: Clone + Send + Sync + 'static>(
              store of the service",
         );
     }
+    if let Some(file) = api.missing_file() {
+        return exit_invalid(format!(
+            "the SQLite file {file} does not exist: set APLOMB_STORE to the file of the service"
+        ));
+    }
     let records = match api.records().await {
         Ok(records) => records,
         Err(errors) => {

@@ -181,7 +181,7 @@ pub const TRANSACTION_CONFLICT: ProblemSpec = ProblemSpec::new(
     "Transaction conflict",
 )
 .with_status(503)
-.with_detail("the request conflicted with other work and was rolled back; send it again")
+.with_detail("the transaction of the request was rolled back, so it had no effect; send it again")
 .without_effects()
 .with_retry_after(Duration::from_secs(1));
 /// 503: all connections to the database are in use. The request had no effect.

@@ -127,12 +127,15 @@ const REDIS_FORMS: &str = " (and redis://… in a build with the feature `redis`
 #[cfg(feature = "sqlite")]
 const SQLITE_FORMS: &str = ", sqlite:<path of a file>";
 #[cfg(not(feature = "sqlite"))]
-const SQLITE_FORMS: &str = "";
+const SQLITE_FORMS: &str = " (and sqlite:… in a build with the feature `sqlite`)";
 
 #[cfg(feature = "postgres")]
 const POSTGRES_FORMS: [&str; 2] = [", ", postgres::FORM];
 #[cfg(not(feature = "postgres"))]
-const POSTGRES_FORMS: [&str; 2] = ["", ""];
+const POSTGRES_FORMS: [&str; 2] = [
+    "",
+    " (and postgres://… in a build with the feature `postgres`)",
+];
 
 /// The URL schemes for Redis. The schemes with TLS get an error about TLS, which is not supported.
 #[cfg(feature = "redis")]
@@ -270,6 +273,27 @@ impl Store {
             records: None,
             admission: None,
         }
+    }
+
+    /// Returns the path of the SQLite file, if it does not exist. A command that reads records must not
+    /// create the file.
+    #[cfg(feature = "cli")]
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        expect(
+            clippy::unused_self,
+            clippy::missing_const_for_fn,
+            reason = "only SQLite has a file"
+        )
+    )]
+    pub(crate) fn missing_file(&self) -> Option<String> {
+        #[cfg(feature = "sqlite")]
+        if let Some(Source::Sqlite(file)) = &self.source
+            && !file.path().exists()
+        {
+            return Some(file.path().display().to_string());
+        }
+        None
     }
 
     /// Returns `true` if the records are lost when this process ends.
