@@ -380,3 +380,33 @@ async fn t04_a_failover_loses_effects_and_records_together() {
     assert!(second.status == 200 && !second.replayed());
     assert_eq!(other.effects().await, ["n1", "n2"]);
 }
+
+/// Commits with a statement, and then makes another mistake.
+#[endpoint(post = "/commits-then/{mistake}", idempotent)]
+async fn commits_then(mut tx: Tx<Db>, Path(mistake): Path<String>) -> Result<&'static str> {
+    write(&mut tx, "committed").await?;
+    sqlx::raw_sql("COMMIT").execute(&mut tx).await?;
+    match &*mistake {
+        "ignores" => drop(write(&mut tx, "committed").await),
+        "idles" => sleep(Duration::from_millis(900)).await,
+        "leaks" => core::mem::forget(tx),
+        _ => return Err(Problem::new(&aplomb::problem::registry::CONFLICT)),
+    }
+    Ok("committed")
+}
+
+#[tokio::test]
+async fn t04_a_handler_that_commits_and_then_fails_has_an_unknown_outcome() {
+    let limit = Duration::from_millis(300);
+    let service =
+        Service::start_with(routes![commits_then], |api| api.transaction_timeout(limit)).await;
+    for mistake in ["ignores", "idles", "leaks", "conflicts"] {
+        for _ in 0..2 {
+            let path = format!("/commits-then/{mistake}");
+            let response = service.post(&path, mistake).send().await;
+            response.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
+        }
+        assert_eq!(service.effects().await, ["committed"], "{mistake}");
+        service.database.server.execute("DELETE FROM effect").await;
+    }
+}

@@ -48,7 +48,7 @@ async fn t07_a_file_that_another_process_has_locked_is_a_503() {
         .expect("a connection");
     let lock = other.begin_with("BEGIN IMMEDIATE").await.expect("the lock");
     let put = || service.put("/unkeyed").bearer(ALICE);
-    put().send().await.problem(503, "STORE_UNAVAILABLE");
+    put().send().await.problem(503, "TRANSACTION_CONFLICT");
     lock.rollback().await.expect("the end of the lock");
     eventually("a written effect", async || {
         put().send().await.status == 200

@@ -314,7 +314,7 @@ async fn run_with_key(
         Err(refusal_or_replay) => return refusal_or_replay,
     };
     request.insert(active.record());
-    let transaction = transaction::prepare(&endpoint.mount, &mut request, Some(&active));
+    let transaction = transaction::prepare(&endpoint.mount, &mut request, Some(&active), info.due);
     let called = catch_panic(HANDLER, || {
         call_handler(&endpoint, &info, &body, &mut request)
     });
@@ -350,7 +350,7 @@ fn call_handler(
     }
     // The run of a request with a key has prepared its transaction, and ends it.
     let transaction = match info.key {
-        None => transaction::prepare(&endpoint.mount, request, None),
+        None => transaction::prepare(&endpoint.mount, request, None, info.due),
         Some(_) => None,
     };
     let handler = (endpoint.handler)(request.for_extractors(&endpoint.mount.body, body));

@@ -44,8 +44,10 @@ pub(super) async fn settle_with_transaction(
     let prepared = match run.prepare(outcome).await {
         Ok(prepared) => prepared,
         Err((run, problem)) => {
-            slot.roll_back().await;
-            return fail(endpoint, info, run, problem).await;
+            return match slot.roll_back().await {
+                TransactionEnd::Escaped => escape(endpoint, info, run).await,
+                _ => fail(endpoint, info, run, problem).await,
+            };
         }
     };
     match slot.commit(Some(prepared.completion())).await {

@@ -1,7 +1,8 @@
 //! The transaction of a request's handler.
 
-use core::time::Duration;
 use std::sync::Arc;
+
+use tokio::time::Instant;
 
 use super::mount::Mount;
 use crate::policies::idempotency::{ActiveRun, Token};
@@ -9,22 +10,19 @@ use crate::problem::{Problem, ResponseOrigin, registry};
 use crate::request::{EndpointResponse, IncomingRequest, ResponseFuture, catch_panics};
 use crate::transaction::{TransactionEnd, TransactionRequest, TransactionSlot};
 
-/// The longest wait for a connection to the database.
-const MAX_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Creates the transaction of a request, if an argument of the handler is a `Tx`. The transaction
 /// begins with the handler's first statement.
 pub(super) fn prepare(
     mount: &Mount,
     request: &mut IncomingRequest,
     run: Option<&ActiveRun>,
+    due: Instant,
 ) -> Option<Arc<dyn TransactionSlot>> {
     let source = mount.transactions.as_ref()?;
     let slot = Arc::clone(source).slot(TransactionRequest {
         token: run.map_or_else(Token::random, ActiveRun::token),
         lease: run.and_then(ActiveRun::lease_pause),
-        // The client must get the 503 before its own time limit.
-        acquire_timeout: (mount.timeout / 2).min(MAX_ACQUIRE_TIMEOUT),
+        due,
     });
     Arc::clone(&slot).insert_into(&mut request.head_mut().extensions);
     Some(slot)
@@ -50,6 +48,7 @@ pub(super) fn commit_after(
                 TransactionEnd::Failed(rollback) => {
                     EndpointResponse::failed(rollback.into_problem())
                 }
+                TransactionEnd::Escaped => EndpointResponse::failed(Problem::internal(ESCAPED)),
                 _ => outcome,
             };
         }

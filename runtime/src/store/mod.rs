@@ -505,12 +505,13 @@ impl Source {
             Self::Postgres(config) => {
                 let shared = secret.is_none().then_some(namespace);
                 let on_missing = OnMissing::from_setting(migrate);
+                let pool = config.pool_options()?;
                 let (records, shared) = config.open(shared, on_missing).await?;
                 tracing::info!(
                     database = %records.url(),
                     "idempotency records and rate limits are in PostgreSQL"
                 );
-                let work = records.work_database(pools::PoolSettings::options()?);
+                let work = records.work_database(pool);
                 let facets = Facets {
                     limits: Arc::new(records.limits(namespace)),
                     records: Arc::new(records),

@@ -5,7 +5,7 @@ use core::time::Duration;
 use sqlx::pool::PoolConnection;
 use sqlx_core::transaction::TransactionManager as _;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::database::TransactionDatabase;
 use super::source::{Rollback, RollbackKind, TransactionEnd};
@@ -40,7 +40,9 @@ impl<DB: TransactionDatabase> OpenTransaction<DB> {
             let rollback = exceeded(work.time_limit);
             return self.fail(rollback, work.time_limit).await;
         }
-        match timeout(work.time_limit, self.complete(complete, work)).await {
+        // The lease is not renewed before the commit, so both steps have one deadline.
+        let deadline = Instant::now() + work.time_limit;
+        match timeout_at(deadline, self.complete(complete, work)).await {
             Ok(Ok(Completion::Done)) => {}
             Ok(Ok(Completion::Lost)) => {
                 let cause = "another run has taken the record of the key, or the store has lost it";
@@ -62,14 +64,15 @@ impl<DB: TransactionDatabase> OpenTransaction<DB> {
         }
         DB::allow_commit(&self.guard);
         let committing = DB::TransactionManager::commit(&mut self.connection);
-        match timeout(work.time_limit, committing).await {
+        match timeout_at(deadline, committing).await {
             Ok(Ok(())) => {
                 self.has_ended = true;
                 TransactionEnd::Committed
             }
+            // PostgreSQL has ended the transaction, and SQLite has not.
             Ok(Err(error)) if !DB::is_ambiguous(&error) => {
-                let rollback = failed::<DB>(&error);
-                self.fail(rollback, work.time_limit).await
+                self.roll_back(work.time_limit).await;
+                TransactionEnd::Failed(failed::<DB>(&error))
             }
             Ok(Err(error)) => {
                 self.close();
@@ -109,7 +112,7 @@ impl<DB: TransactionDatabase> OpenTransaction<DB> {
         })
     }
 
-    /// Rolls the transaction back on request of the pipeline.
+    /// Rolls the transaction back. Finds out whether the handler has committed it before.
     pub(super) async fn end_without_commit(mut self, time_limit: Duration) -> TransactionEnd {
         let escaped = if DB::can_escape() {
             let is_open = DB::is_open(&mut self.connection, &self.guard);
@@ -127,9 +130,11 @@ impl<DB: TransactionDatabase> OpenTransaction<DB> {
     }
 
     /// Rolls the transaction back after an error.
-    pub(super) async fn fail(mut self, rollback: Rollback, time_limit: Duration) -> TransactionEnd {
-        self.roll_back(time_limit).await;
-        TransactionEnd::Failed(rollback)
+    pub(super) async fn fail(self, rollback: Rollback, time_limit: Duration) -> TransactionEnd {
+        match self.end_without_commit(time_limit).await {
+            TransactionEnd::Escaped => TransactionEnd::Escaped,
+            _ => TransactionEnd::Failed(rollback),
+        }
     }
 
     /// Rolls back all savepoints and the transaction. If that fails, the connection is closed, and

@@ -19,6 +19,13 @@ use super::open::{OpenTransaction, exceeded};
 use super::source::{Rollback, RollbackKind, TransactionEnd, TransactionRequest, TransactionSlot};
 use super::work_pool::{BeginError, BeginOptions, WorkPool};
 use crate::policies::idempotency::{Complete, LeasePause};
+use crate::spec::Database;
+
+/// The longest wait for a connection to the database.
+const MAX_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The shortest time limit of this wait. It is enough for a new connection.
+const MIN_ACQUIRE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The slot for the transaction of one request.
 pub(super) struct Slot<DB: TransactionDatabase> {
@@ -26,11 +33,14 @@ pub(super) struct Slot<DB: TransactionDatabase> {
     this: Weak<Self>,
     work: Arc<WorkPool<DB>>,
     options: BeginOptions,
-    acquire_timeout: Duration,
+    /// The response deadline of the request.
+    due: Instant,
     lease: Option<LeasePause>,
     state: Mutex<State<DB>>,
     /// Set when the pipeline has taken the transaction.
     has_ended: AtomicBool,
+    /// Set if the handler had committed the transaction before its time limit passed.
+    has_escaped: AtomicBool,
     /// Set while there is a `Tx`.
     is_taken: Arc<AtomicBool>,
     /// The worst error so far.
@@ -82,10 +92,11 @@ impl<DB: TransactionDatabase> Slot<DB> {
             this: Weak::clone(this),
             work,
             options,
-            acquire_timeout: request.acquire_timeout,
+            due: request.due,
             lease: request.lease,
             state: Mutex::new(State::Unused),
             has_ended: AtomicBool::new(false),
+            has_escaped: AtomicBool::new(false),
             is_taken: Arc::default(),
             error: SyncMutex::new(None),
         })
@@ -171,13 +182,25 @@ impl<DB: TransactionDatabase> Slot<DB> {
         open.map_err(|_| LendError::Closed)
     }
 
+    /// Returns the longest wait for a connection. The client must get its 503 before the response
+    /// deadline.
+    fn acquire_timeout(&self) -> Duration {
+        let left = self.due.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            // The run continues without its client.
+            return MAX_ACQUIRE_TIMEOUT;
+        }
+        (left / 2).clamp(MIN_ACQUIRE_TIMEOUT, MAX_ACQUIRE_TIMEOUT)
+    }
+
     async fn begin(&self) -> Result<OpenTransaction<DB>, LendError> {
-        // The lease is not renewed while the transaction is open: in a transaction with a snapshot,
-        // a renewal after the snapshot would make the completion of the record fail.
-        let pause = self.lease.as_ref().map(LeasePause::begin);
-        let begun = self.work.begin(&self.options, self.acquire_timeout).await;
+        let begun = self.work.begin(&self.options, self.acquire_timeout()).await;
         let begun = begun.map_err(|error| LendError::Database(self.begin_failed(error)));
         let (connection, guard) = begun?;
+        // The lease is not renewed while the transaction is open: in a transaction with a snapshot,
+        // a renewal after the snapshot would make the completion of the record fail. The first
+        // statement takes the snapshot, and not BEGIN.
+        let pause = self.lease.as_ref().map(LeasePause::begin);
         Ok(OpenTransaction {
             connection,
             guard,
@@ -195,6 +218,15 @@ impl<DB: TransactionDatabase> Slot<DB> {
                 let cause = format!("no connection was free within {waited:?}");
                 self.fail(Rollback::new(RollbackKind::PoolExhausted, cause));
                 sqlx::Error::PoolTimedOut
+            }
+            BeginError::TimedOut => {
+                // Another process writes to the file, or the server does not respond.
+                let kind = match DB::DATABASE {
+                    Database::Sqlite => RollbackKind::Conflict,
+                    Database::Postgres => RollbackKind::Unavailable,
+                };
+                self.fail(Rollback::new(kind, "the transaction did not begin in time"));
+                std::io::Error::from(std::io::ErrorKind::TimedOut).into()
             }
             BeginError::Database(error) => {
                 let kind = match DB::classify(&error) {
@@ -222,6 +254,9 @@ impl<DB: TransactionDatabase> Slot<DB> {
         };
         let open = match mem::replace(&mut *state, State::Ended) {
             State::Open(open) => open,
+            State::Ended if self.has_escaped.load(Ordering::SeqCst) => {
+                return TransactionEnd::Escaped;
+            }
             State::Unused | State::Ended => {
                 return self
                     .error()
@@ -246,7 +281,9 @@ impl<DB: TransactionDatabase> Slot<DB> {
         if let State::Open(open) = mem::replace(&mut *state, State::Ended) {
             let time_limit = self.work.time_limit;
             self.fail(exceeded(time_limit));
-            open.fail(exceeded(time_limit), time_limit).await;
+            let end = open.fail(exceeded(time_limit), time_limit).await;
+            let has_escaped = end == TransactionEnd::Escaped;
+            self.has_escaped.store(has_escaped, Ordering::SeqCst);
         }
     }
 }

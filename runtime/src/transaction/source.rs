@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use http::Extensions;
+use tokio::time::Instant;
 
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 use super::work_pool::WorkPool;
@@ -77,8 +78,8 @@ pub(crate) struct TransactionRequest {
     pub(crate) token: Token,
     /// Pauses the renewal of the run's lease while the transaction is open.
     pub(crate) lease: Option<LeasePause>,
-    /// The longest wait for a connection.
-    pub(crate) acquire_timeout: Duration,
+    /// The response deadline of the request.
+    pub(crate) due: Instant,
 }
 
 /// The transaction of one request. It begins when the handler executes its first statement.

@@ -19,6 +19,7 @@ use sqlx::error::BoxDynError;
 use sqlx::pool::PoolConnection;
 use sqlx::{Either, Execute, Executor, Pool, SqlStr};
 use tokio::sync::MappedMutexGuard;
+use tokio::time::Instant;
 
 use super::database::TransactionDatabase;
 use super::savepoint::Savepoint;
@@ -117,7 +118,7 @@ impl<DB: TransactionDatabase> Tx<DB> {
         let request = TransactionRequest {
             token: Token::random(),
             lease: None,
-            acquire_timeout: pool.options().get_acquire_timeout(),
+            due: Instant::now() + TIME_LIMIT,
         };
         Self::take(Slot::new(Arc::new(work), request)).expect("a new slot is free")
     }
@@ -128,6 +129,9 @@ impl<DB: TransactionDatabase> Tx<DB> {
     /// The errors of statements on the connection are not noticed by the pipeline, except on
     /// PostgreSQL, where a failed statement always spoils the transaction. If a handler on SQLite
     /// ignores the error, its other statements are committed.
+    ///
+    /// Behind a PgBouncer that pools transactions, queries on the connection need
+    /// `.persistent(false)`.
     ///
     /// # Errors
     ///

@@ -64,6 +64,8 @@ pub struct BeginOptions {
 pub(super) enum BeginError {
     /// No connection became free within this time.
     Exhausted(Duration),
+    /// The database did not begin the transaction in time.
+    TimedOut,
     Database(sqlx::Error),
 }
 
@@ -134,10 +136,7 @@ impl<DB: TransactionDatabase> WorkPool<DB> {
                         return Err(BeginError::Database(error));
                     }
                 }
-                Err(_) => {
-                    let error = std::io::Error::from(std::io::ErrorKind::TimedOut);
-                    return Err(BeginError::Database(error.into()));
-                }
+                Err(_) => return Err(BeginError::TimedOut),
             }
         }
     }

@@ -110,12 +110,14 @@ async fn nested(mut tx: Tx<Db>) -> Result<&'static str> {
 /// Reads rows as a stream, and drops the stream before its end.
 #[endpoint(post = "/drops-stream", idempotent)]
 async fn drops_stream(mut tx: Tx<Db>) -> Result<&'static str> {
+    use futures_util::StreamExt;
     use sqlx::Executor;
 
     for name in ["a", "b", "c"] {
         write(&mut tx, name).await?;
     }
-    let rows = (&mut tx).fetch("SELECT name FROM effect");
+    let mut rows = (&mut tx).fetch("SELECT name FROM effect");
+    assert!(rows.next().await.is_some_and(|row| row.is_ok()));
     drop(rows);
     let first: Option<String> = sqlx::query_scalar("SELECT name FROM effect ORDER BY name")
         .fetch_optional(&mut tx)

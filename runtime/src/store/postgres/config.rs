@@ -4,10 +4,12 @@ use core::fmt;
 use core::str::FromStr;
 
 use sqlx::PgPool;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use super::connect::Endpoint;
 use crate::start::StartError;
+use crate::start::StartErrors;
+use crate::store::pools::PoolSettings;
 use crate::store::scheme_only;
 
 /// The form of a URL, for error messages.
@@ -109,6 +111,15 @@ impl PostgresConfig {
     pub(in crate::store) const fn with_pgbouncer(mut self) -> Self {
         self.endpoint.is_pgbouncer = true;
         self
+    }
+
+    /// Returns the options of the pool for the transactions of handlers. The variables do not apply to
+    /// the pool of the application.
+    pub(in crate::store) fn pool_options(&self) -> Result<PgPoolOptions, StartErrors> {
+        match self.work_pool {
+            Some(_) => Ok(PgPoolOptions::new()),
+            None => PoolSettings::options(),
+        }
     }
 
     /// Returns the URL without its password and its parameters.
