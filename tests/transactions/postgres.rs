@@ -28,7 +28,7 @@ pub(crate) const IS_RECORD: &str = "state <> 0";
 pub(crate) const SLOW: &str = "SELECT pg_sleep(60)";
 
 /// A handler that sends `COMMIT` has effects.
-pub(crate) const COMMIT_ESCAPES: bool = true;
+pub(crate) const HANDLER_CAN_COMMIT: bool = true;
 
 /// A database of a server that ends with the test.
 pub(crate) struct TestDatabase {

@@ -29,7 +29,7 @@ pub(crate) const SLOW: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELEC
     WHERE i < 1000000000) SELECT count(*) FROM n";
 
 /// A handler that sends `COMMIT` has no effects, because the statement fails.
-pub(crate) const COMMIT_ESCAPES: bool = false;
+pub(crate) const HANDLER_CAN_COMMIT: bool = false;
 
 /// A database in a temporary directory.
 pub(crate) struct TestDatabase {

@@ -37,7 +37,9 @@ pub(super) async fn settle_with_transaction(
             TransactionEnd::Failed(rollback) => {
                 fail(endpoint, info, run, rollback.into_problem()).await
             }
-            TransactionEnd::Escaped => escape(endpoint, info, run).await,
+            TransactionEnd::CommittedByHandler => {
+                settle_committed_by_handler(endpoint, info, run).await
+            }
             _ => settle_rolled_back(endpoint, info, run, outcome).await,
         };
     }
@@ -45,7 +47,9 @@ pub(super) async fn settle_with_transaction(
         Ok(prepared) => prepared,
         Err((run, problem)) => {
             return match slot.roll_back().await {
-                TransactionEnd::Escaped => escape(endpoint, info, run).await,
+                TransactionEnd::CommittedByHandler => {
+                    settle_committed_by_handler(endpoint, info, run).await
+                }
                 _ => fail(endpoint, info, run, problem).await,
             };
         }
@@ -56,14 +60,16 @@ pub(super) async fn settle_with_transaction(
         TransactionEnd::Failed(rollback) => {
             fail(endpoint, info, prepared.into_run(), rollback.into_problem()).await
         }
-        TransactionEnd::Escaped => escape(endpoint, info, prepared.into_run()).await,
+        TransactionEnd::CommittedByHandler => {
+            settle_committed_by_handler(endpoint, info, prepared.into_run()).await
+        }
         // If the commit has succeeded, the record is DONE and the settlement does not change it.
-        TransactionEnd::InDoubt(cause) => {
+        TransactionEnd::CommitUnknown(cause) => {
             fail(
                 endpoint,
                 info,
                 prepared.into_run(),
-                transaction::in_doubt(&cause),
+                transaction::commit_unknown(&cause),
             )
             .await
         }
@@ -104,12 +110,18 @@ async fn fail(
 }
 
 /// Settles a run whose handler has committed the transaction without the record.
-async fn escape(
+async fn settle_committed_by_handler(
     endpoint: &MountedEndpoint,
     info: &RequestInfo,
     run: ActiveRun,
 ) -> EndpointResponse {
-    settle_unknown(endpoint, info, run, transaction::ESCAPED.to_owned()).await
+    settle_unknown(
+        endpoint,
+        info,
+        run,
+        transaction::COMMITTED_BY_HANDLER.to_owned(),
+    )
+    .await
 }
 
 /// Makes the record of a run UNKNOWN, and returns the response that its retries will get as well.

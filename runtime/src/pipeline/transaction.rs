@@ -48,7 +48,9 @@ pub(super) fn commit_after(
                 TransactionEnd::Failed(rollback) => {
                     EndpointResponse::failed(rollback.into_problem())
                 }
-                TransactionEnd::Escaped => EndpointResponse::failed(Problem::internal(ESCAPED)),
+                TransactionEnd::CommittedByHandler => {
+                    EndpointResponse::failed(Problem::internal(COMMITTED_BY_HANDLER))
+                }
                 _ => outcome,
             };
         }
@@ -57,18 +59,22 @@ pub(super) fn commit_after(
                 outcome
             }
             TransactionEnd::Failed(rollback) => EndpointResponse::failed(rollback.into_problem()),
-            TransactionEnd::Escaped => EndpointResponse::failed(Problem::internal(ESCAPED)),
-            TransactionEnd::InDoubt(cause) => EndpointResponse::failed(in_doubt(&cause)),
+            TransactionEnd::CommittedByHandler => {
+                EndpointResponse::failed(Problem::internal(COMMITTED_BY_HANDLER))
+            }
+            TransactionEnd::CommitUnknown(cause) => {
+                EndpointResponse::failed(commit_unknown(&cause))
+            }
         }
     })
 }
 
 /// The log message about a handler that has ended its transaction itself.
-pub(super) const ESCAPED: &str =
+pub(super) const COMMITTED_BY_HANDLER: &str =
     "the handler has ended its transaction with a statement: remove COMMIT and ROLLBACK";
 
 /// Returns the problem of a transaction whose `COMMIT` got no result.
-pub(super) fn in_doubt(cause: &str) -> Problem {
+pub(super) fn commit_unknown(cause: &str) -> Problem {
     Problem::new(&registry::SERVICE_UNAVAILABLE)
         .with_cause_text(format!("the result of COMMIT is unknown: {cause}"))
 }

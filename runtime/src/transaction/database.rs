@@ -59,7 +59,7 @@ pub trait TransactionDatabase: sqlx::Database + Sealed {
 
     /// Returns `true` if a handler that has ended the transaction itself may have committed it.
     #[doc(hidden)]
-    fn can_escape() -> bool;
+    fn handler_can_commit() -> bool;
 
     /// Allows the next `COMMIT`.
     #[doc(hidden)]

@@ -49,9 +49,9 @@ impl<DB: TransactionDatabase> OpenTransaction<DB> {
                 let rollback = Rollback::new(RollbackKind::Ended, cause);
                 return self.fail(rollback, work.time_limit).await;
             }
-            Ok(Ok(Completion::Escaped)) => {
+            Ok(Ok(Completion::CommittedByHandler)) => {
                 self.roll_back(work.time_limit).await;
-                return TransactionEnd::Escaped;
+                return TransactionEnd::CommittedByHandler;
             }
             Ok(Err(error)) => {
                 let rollback = failed::<DB>(&error);
@@ -76,11 +76,11 @@ impl<DB: TransactionDatabase> OpenTransaction<DB> {
             }
             Ok(Err(error)) => {
                 self.close();
-                TransactionEnd::InDoubt(error.to_string())
+                TransactionEnd::CommitUnknown(error.to_string())
             }
             Err(_) => {
                 self.close();
-                TransactionEnd::InDoubt(String::from("no response to COMMIT in time"))
+                TransactionEnd::CommitUnknown(String::from("no response to COMMIT in time"))
             }
         }
     }
@@ -103,18 +103,18 @@ impl<DB: TransactionDatabase> OpenTransaction<DB> {
             if DB::is_open(connection, guard).await? {
                 return Ok(Completion::Lost);
             }
-            return Ok(Completion::Escaped);
+            return Ok(Completion::CommittedByHandler);
         }
         Ok(if DB::is_open(connection, guard).await? {
             Completion::Done
         } else {
-            Completion::Escaped
+            Completion::CommittedByHandler
         })
     }
 
     /// Rolls the transaction back. Finds out whether the handler has committed it before.
     pub(super) async fn end_without_commit(mut self, time_limit: Duration) -> TransactionEnd {
-        let escaped = if DB::can_escape() {
+        let committed = if DB::handler_can_commit() {
             let is_open = DB::is_open(&mut self.connection, &self.guard);
             // An error means that the transaction is broken, and cannot be committed any more.
             matches!(timeout(time_limit, is_open).await, Ok(Ok(false)))
@@ -122,8 +122,8 @@ impl<DB: TransactionDatabase> OpenTransaction<DB> {
             false
         };
         self.roll_back(time_limit).await;
-        if escaped {
-            TransactionEnd::Escaped
+        if committed {
+            TransactionEnd::CommittedByHandler
         } else {
             TransactionEnd::RolledBack
         }
@@ -132,7 +132,7 @@ impl<DB: TransactionDatabase> OpenTransaction<DB> {
     /// Rolls the transaction back after an error.
     pub(super) async fn fail(self, rollback: Rollback, time_limit: Duration) -> TransactionEnd {
         match self.end_without_commit(time_limit).await {
-            TransactionEnd::Escaped => TransactionEnd::Escaped,
+            TransactionEnd::CommittedByHandler => TransactionEnd::CommittedByHandler,
             _ => TransactionEnd::Failed(rollback),
         }
     }
@@ -176,7 +176,7 @@ enum Completion {
     /// The record does not have the token of the run any more.
     Lost,
     /// The handler has ended the transaction itself.
-    Escaped,
+    CommittedByHandler,
 }
 
 /// Returns the description of a transaction that has exceeded its time limit.

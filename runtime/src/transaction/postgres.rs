@@ -86,7 +86,7 @@ impl TransactionDatabase for Postgres {
         })
     }
 
-    fn can_escape() -> bool {
+    fn handler_can_commit() -> bool {
         true
     }
 

@@ -40,7 +40,7 @@ pub(super) struct Slot<DB: TransactionDatabase> {
     /// Set when the pipeline has taken the transaction.
     has_ended: AtomicBool,
     /// Set if the handler had committed the transaction before its time limit passed.
-    has_escaped: AtomicBool,
+    handler_has_committed: AtomicBool,
     /// Set while there is a `Tx`.
     is_taken: Arc<AtomicBool>,
     /// The worst error so far.
@@ -96,7 +96,7 @@ impl<DB: TransactionDatabase> Slot<DB> {
             lease: request.lease,
             state: Mutex::new(State::Unused),
             has_ended: AtomicBool::new(false),
-            has_escaped: AtomicBool::new(false),
+            handler_has_committed: AtomicBool::new(false),
             is_taken: Arc::default(),
             error: SyncMutex::new(None),
         })
@@ -254,8 +254,8 @@ impl<DB: TransactionDatabase> Slot<DB> {
         };
         let open = match mem::replace(&mut *state, State::Ended) {
             State::Open(open) => open,
-            State::Ended if self.has_escaped.load(Ordering::SeqCst) => {
-                return TransactionEnd::Escaped;
+            State::Ended if self.handler_has_committed.load(Ordering::SeqCst) => {
+                return TransactionEnd::CommittedByHandler;
             }
             State::Unused | State::Ended => {
                 return self
@@ -282,8 +282,9 @@ impl<DB: TransactionDatabase> Slot<DB> {
             let time_limit = self.work.time_limit;
             self.fail(exceeded(time_limit));
             let end = open.fail(exceeded(time_limit), time_limit).await;
-            let has_escaped = end == TransactionEnd::Escaped;
-            self.has_escaped.store(has_escaped, Ordering::SeqCst);
+            let handler_has_committed = end == TransactionEnd::CommittedByHandler;
+            self.handler_has_committed
+                .store(handler_has_committed, Ordering::SeqCst);
         }
     }
 }

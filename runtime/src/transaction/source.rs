@@ -106,9 +106,9 @@ pub(crate) enum TransactionEnd {
     /// The transaction is rolled back because of an error. The response of the handler is invalid.
     Failed(Rollback),
     /// The handler has committed the transaction itself, without the record of the key.
-    Escaped,
+    CommittedByHandler,
     /// The result of `COMMIT` is lost.
-    InDoubt(String),
+    CommitUnknown(String),
 }
 
 /// The reason why a transaction was rolled back.

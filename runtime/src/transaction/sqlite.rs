@@ -114,7 +114,7 @@ impl TransactionDatabase for Sqlite {
         Box::pin(core::future::ready(Ok(is_open)))
     }
 
-    fn can_escape() -> bool {
+    fn handler_can_commit() -> bool {
         false
     }
 

@@ -127,7 +127,7 @@ impl<DB: TransactionDatabase> Tx<DB> {
     /// `&mut SqliteConnection`. The first call begins the transaction.
     ///
     /// The errors of statements on the connection are not noticed by the pipeline, except on
-    /// PostgreSQL, where a failed statement always spoils the transaction. If a handler on SQLite
+    /// PostgreSQL, where a transaction with a failed statement can never be committed. If a handler on SQLite
     /// ignores the error, its other statements are committed.
     ///
     /// Behind a PgBouncer that pools transactions, queries on the connection need

@@ -165,7 +165,7 @@ async fn t09_a_leaked_transaction_is_rolled_back() {
 async fn t04_a_commit_of_the_handler_is_refused_or_makes_the_record_unknown() {
     let service = service().await;
     let response = service.send("/commits").await;
-    if super::super::COMMIT_ESCAPES {
+    if super::super::HANDLER_CAN_COMMIT {
         for response in [response, service.send("/commits").await] {
             response.problem(500, "IDEMPOTENCY_OUTCOME_UNKNOWN");
         }
