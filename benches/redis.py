@@ -13,29 +13,24 @@ With --instructions both servers and Redis also run under callgrind (needs valgr
 import argparse
 import collections
 import contextlib
-import json
-import os
 import pathlib
 import re
 import shutil
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
-import threading
-import time
+
+from shared import REPLAYED, CountingProxy, build, cpu, load, note, prime, ratio, retry_until_up, running, server
 
 MODES = ("aplomb", "by-hand")
 COUNTED_MODES = ("aplomb", "aplomb-prefetch", "by-hand")
 """Prefetched tokens save trips and instructions, so that mode is counted and not timed."""
 
 LOADS = ("new", "replay")
-REPLAYED = 64
 COUNTED = 300
 FEW, MORE = 200, 1200
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Redis:
@@ -63,55 +58,6 @@ class Redis:
         return calls
 
 
-class CountingProxy:
-    """A proxy between a server and Redis that counts commands and trips.
-
-    A command is an array from the client. A trip begins when the client sends data after Redis has sent
-    data. With one request at a time, commands that are sent together are one trip.
-    """
-
-    def __init__(self, port):
-        self.port, self.commands, self.trips = port, collections.Counter(), 0
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self.listener.accept()
-                redis = socket.create_connection(("127.0.0.1", self.port))
-                client_sent_last = [False]
-                for forward in (self.relay_requests, self.relay_replies):
-                    threading.Thread(target=forward, args=(client, redis, client_sent_last), daemon=True).start()
-
-    def relay_requests(self, client, redis, client_sent_last):
-        unread = b""
-        with contextlib.suppress(OSError):
-            while chunk := client.recv(65536):
-                self.trips += not client_sent_last[0]
-                client_sent_last[0] = True
-                unread = self.count(unread + chunk)
-                redis.sendall(chunk)
-            redis.shutdown(socket.SHUT_RDWR)
-
-    def relay_replies(self, client, redis, client_sent_last):
-        with contextlib.suppress(OSError):
-            while chunk := redis.recv(65536):
-                client_sent_last[0] = False
-                client.sendall(chunk)
-
-    def count(self, data):
-        """Counts complete commands; returns the remaining bytes."""
-        while (found := command(data)) is not None:
-            name, data = found
-            self.commands[name] += 1
-        return data
-
-    def close(self):
-        self.listener.close()
-
-
 def command(data):
     """The name of the first command, and the bytes after it; `None` if it is not complete."""
     head, found, rest = data.partition(b"\r\n")
@@ -128,29 +74,6 @@ def command(data):
     return words[0].decode().lower(), rest
 
 
-def build():
-    command = ["cargo", "build", "--quiet", "--release", "-p", "aplomb-benches"]
-    subprocess.run(command, check=True)
-    metadata = subprocess.run(["cargo", "metadata", "--no-deps", "--format-version", "1"],
-                              check=True, capture_output=True, text=True).stdout
-    return json.loads(metadata)["target_directory"] + "/release/payments_redis"
-
-
-@contextlib.contextmanager
-def running(*command, **options):
-    """A process that is ended when the block is left, also by an error."""
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, **options)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
 @contextlib.contextmanager
 def redis_server(directory, *tool):
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -160,58 +83,21 @@ def redis_server(directory, *tool):
                # Periodic work of Redis would be counted too, and more of it on a slower machine.
                "--hz", "1", "--dynamic-hz", "no"]
     with running(*command, stdout=subprocess.DEVNULL) as process:
-        yield process, retry_until_up(process, lambda: Redis(port)), port
-
-
-def retry_until_up(process, attempt):
-    for _ in range(400):
-        if process.poll() is not None:
-            raise RuntimeError("redis-server ended at its start")
-        with contextlib.suppress(OSError):
-            return attempt()
-        time.sleep(0.05)
-    raise RuntimeError("redis-server does not reply")
-
-
-@contextlib.contextmanager
-def server(program, mode, redis, *tool):
-    """Starts a server; yields its process and its address."""
-    command = [*tool, program, mode, f"redis://{redis}"]
-    with running(*command, stdout=subprocess.PIPE, text=True) as process:
-        address = process.stdout.readline().strip()
-        if not address:
-            raise RuntimeError(f"{mode} did not start")
-        yield process, address
-
-
-def load(program, address, prefix, keys, connections, seconds, most=10**9):
-    """Sends requests for some seconds, at most `most` of them. Fails if a response is unexpected."""
-    plan = [address, prefix, keys, connections, seconds, most]
-    with running(program, "load", *map(str, plan), stdout=subprocess.PIPE, text=True) as process:
-        output, _ = process.communicate(timeout=seconds + 60)
-        if process.returncode != 0:
-            raise RuntimeError("the load failed")
-    tally = json.loads(output)
-    if tally["unexpected"]:
-        raise RuntimeError(f"{tally['unexpected']} of {tally['requests']} responses are not those of {keys} keys")
-    return tally
-
-
-def prime(program, address, prefix):
-    load(program, address, prefix, "new", 1, 60, REPLAYED)
+        yield process, retry_until_up(process, "redis-server", lambda: Redis(port)), port
 
 
 def count(program, mode, redis, port):
     """For each load: the trips, the commands of the client, and the commands in scripts."""
     counts = {}
     redis.ask("FLUSHALL", "SYNC")
-    with contextlib.closing(CountingProxy(port)) as proxy, server(program, mode, proxy.address) as (_, address):
+    with contextlib.closing(CountingProxy(port, command)) as proxy, \
+            server(program, mode, f"redis://{proxy.address}") as (_, address):
         prime(program, address, "counted")
         load(program, address, "counted", "replay", 1, 60, REPLAYED)
         for keys in LOADS:
-            trips, sent, calls = proxy.trips, proxy.commands.copy(), redis.calls()
+            trips, sent, calls = proxy.trips, proxy.messages.copy(), redis.calls()
             load(program, address, "counted" if keys == "replay" else "other", keys, 1, 60, COUNTED)
-            sent = proxy.commands - sent
+            sent = proxy.messages - sent
             # A command that ran and was not sent ran in a script. INFO is from this script.
             inside = redis.calls() - calls - sent - collections.Counter(info=1)
             counts[keys] = ((proxy.trips - trips) / COUNTED, sent, inside)
@@ -230,7 +116,7 @@ def totals(program, mode, keys, requests, directory):
     """The instructions of the server and of Redis for their start and this number of requests."""
     logs = [f"{directory}/{who}.callgrind" for who in ("server", "redis")]
     with redis_server(directory, *callgrind(logs[1])) as (_, _, port), \
-            server(program, mode, f"127.0.0.1:{port}", *callgrind(logs[0])) as (_, address):
+            server(program, mode, f"redis://127.0.0.1:{port}", tool=callgrind(logs[0])) as (_, address):
         prime(program, address, "first")
         load(program, address, "first" if keys == "replay" else "other", keys, 1, 600, requests)
     return [total(log) for log in logs]
@@ -240,13 +126,6 @@ def instructions(program, mode, keys, directory):
     """The instructions per request, of the server and of Redis."""
     few, more = (totals(program, mode, keys, requests, directory) for requests in (FEW, MORE))
     return [(most - least) / (MORE - FEW) for least, most in zip(few, more)]
-
-
-def cpu(process):
-    """The processor seconds of a process so far, in user and in kernel mode."""
-    stat = pathlib.Path(f"/proc/{process.pid}/stat").read_text()
-    fields = stat.rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def window(program, served, redis_process, redis, keys, options):
@@ -265,8 +144,8 @@ def window(program, served, redis_process, redis, keys, options):
 def rounds(program, redis_process, redis, port, keys, options):
     """The ratios Aplomb / by hand of each round. The server that is measured first alternates."""
     measure = lambda served: window(program, served, redis_process, redis, keys, options)
-    with server(program, MODES[0], f"127.0.0.1:{port}") as aplomb, \
-            server(program, MODES[1], f"127.0.0.1:{port}") as by_hand:
+    with server(program, MODES[0], f"redis://127.0.0.1:{port}") as aplomb, \
+            server(program, MODES[1], f"redis://127.0.0.1:{port}") as by_hand:
         for served in (aplomb, by_hand):
             measure(served)
         for number in range(options.rounds):
@@ -275,17 +154,6 @@ def rounds(program, redis_process, redis, port, keys, options):
             ours, theirs = found if first is aplomb else reversed(found)
             note(f"{keys}: {ours[0]:.0f} and {theirs[0]:.0f} requests/s")
             yield [our / their for our, their in zip(ours, theirs)]
-
-
-def note(line):
-    print(line, file=sys.stderr, flush=True)
-
-
-def ratio(values):
-    if len(values) < 2:
-        return f"{values[0]:.2f}"
-    lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
-    return f"{median:.2f} ({lower:.2f} to {upper:.2f})"
 
 
 def names(commands):
@@ -335,7 +203,7 @@ def main():
         return "redis-server is not on the PATH: install it, for example with 'apt-get install redis-server'"
     # SIGTERM raises SystemExit, so the context managers end the processes that were started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    program = build()
+    program = build("payments_redis")
     with tempfile.TemporaryDirectory(prefix="aplomb-bench-") as directory, \
             redis_server(directory) as (process, redis, port):
         counts = {mode: count(program, mode, redis, port) for mode in COUNTED_MODES}

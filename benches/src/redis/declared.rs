@@ -4,10 +4,9 @@ use aplomb::Routes;
 use aplomb::Secret;
 use aplomb::prelude::*;
 use aplomb::store::RedisConfig;
+use aplomb_benches::Failure;
+use aplomb_benches::payment::{API_KEY, CALLER, NewPayment, Payment};
 use axum::Router;
-
-use crate::Failure;
-use crate::payment::{API_KEY, CALLER, NewPayment, Payment};
 
 /// Makes a payment.
 #[endpoint(

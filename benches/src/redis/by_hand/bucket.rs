@@ -2,11 +2,10 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use aplomb_benches::payment::{BURST, PER_MINUTE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Script};
-
-use crate::payment::{BURST, PER_MINUTE};
 
 /// The script of the bucket. It is hashed only at start, and not for each request.
 pub(super) struct Bucket {

@@ -12,21 +12,25 @@ use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio::time::sleep_until;
 
 use crate::payment::API_KEY;
 
 /// The requests of a run, and its limits.
-#[derive(Clone)]
-pub(crate) struct Plan {
+#[derive(Debug, Clone)]
+pub struct Plan {
     address: SocketAddr,
     prefix: String,
     keys: Keys,
     connections: u64,
     duration: Duration,
     max_requests: u64,
+    /// The requests per second of all connections together, in equal distances; `None` for as many
+    /// as possible.
+    rate: Option<f64>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Keys {
     New,
     Replay,
@@ -34,11 +38,23 @@ enum Keys {
 
 /// The result of a run.
 #[derive(Debug, Default, Serialize)]
-pub(crate) struct Summary {
+pub struct Summary {
     requests: u64,
     /// The number of responses that differ from the response that the plan expects.
     unexpected: u64,
     seconds: f64,
+    latency: Latency,
+    /// The latencies in microseconds.
+    #[serde(skip)]
+    latencies: Vec<u64>,
+}
+
+/// The latencies of the requests of a run, in milliseconds.
+#[derive(Debug, Default, Serialize)]
+struct Latency {
+    p50: f64,
+    p99: f64,
+    max: f64,
 }
 
 /// The checked parts of a response.
@@ -55,8 +71,13 @@ const REPLAYED_KEYS: u64 = 64;
 const PAYMENT: &str = r#"{"from":"acc_01HZQK7P3WVXBN4Y9MRDTJC8E6","to":"acc_01HZQK7P3WVXBN4Y9MRDTJC8E7","amount":1250}"#;
 
 impl Plan {
-    /// Parses `<address> <key-prefix> new|replay <connections> <seconds> <max requests>`.
-    pub(crate) fn parse(arguments: &[&str]) -> Option<Self> {
+    /// Parses `<address> <key-prefix> new|replay <connections> <seconds> <max requests>
+    /// [<requests/s>]`.
+    pub fn parse(arguments: &[&str]) -> Option<Self> {
+        let (rate, arguments) = match *arguments {
+            [ref first @ .., rate] if arguments.len() == 7 => (Some(rate.parse().ok()?), first),
+            _ => (None, arguments),
+        };
         let [address, prefix, keys, connections, seconds, max_requests] = *arguments else {
             return None;
         };
@@ -72,7 +93,16 @@ impl Plan {
             connections: connections.parse().ok()?,
             duration: Duration::try_from_secs_f64(seconds.parse().ok()?).ok()?,
             max_requests: max_requests.parse().ok()?,
+            rate,
         })
+    }
+
+    /// Returns the time at which a request is due; `None` if it is due as soon as a connection is
+    /// free.
+    fn due(&self, start: Instant, number: u64) -> Option<Instant> {
+        #[expect(clippy::cast_precision_loss, reason = "no run has 2⁵³ requests")]
+        let after = |rate| Duration::from_secs_f64(number as f64 / rate);
+        self.rate.map(|rate| start + after(rate))
     }
 
     fn request(&self, number: u64) -> String {
@@ -98,8 +128,27 @@ impl Plan {
     }
 }
 
+impl Latency {
+    /// Returns the quantiles of sorted latencies in microseconds.
+    fn of(latencies: &[u64]) -> Self {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "no request takes 2⁵³ microseconds"
+        )]
+        let quantile = |hundredths: usize| {
+            let index = (latencies.len() * hundredths / 100).min(latencies.len().saturating_sub(1));
+            latencies.get(index).copied().unwrap_or_default() as f64 / 1000.0
+        };
+        Self {
+            p50: quantile(50),
+            p99: quantile(99),
+            max: quantile(100),
+        }
+    }
+}
+
 /// Sends requests on all connections until the duration has passed or the maximum number is sent.
-pub(crate) async fn run(plan: Plan) -> io::Result<Summary> {
+pub async fn run(plan: Plan) -> io::Result<Summary> {
     let (start, next) = (Instant::now(), Arc::new(AtomicU64::new(0)));
     let mut connections = JoinSet::new();
     for _ in 0..plan.connections {
@@ -110,7 +159,10 @@ pub(crate) async fn run(plan: Plan) -> io::Result<Summary> {
         let part = part?;
         summary.requests += part.requests;
         summary.unexpected += part.unexpected;
+        summary.latencies.extend(part.latencies);
     }
+    summary.latencies.sort_unstable();
+    summary.latency = Latency::of(&summary.latencies);
     summary.seconds = start.elapsed().as_secs_f64();
     Ok(summary)
 }
@@ -125,8 +177,20 @@ async fn send_requests(plan: Plan, start: Instant, next: Arc<AtomicU64>) -> io::
         if number >= plan.max_requests {
             break;
         }
+        // The latency of a delayed request includes the delay.
+        let due = match plan.due(start, number) {
+            Some(due) => {
+                sleep_until(due.into()).await;
+                due
+            }
+            None => Instant::now(),
+        };
         stream.write_all(plan.request(number).as_bytes()).await?;
         let response = read_response(&mut stream, &mut buffer).await?;
+        let latency = due.elapsed().as_micros();
+        summary
+            .latencies
+            .push(u64::try_from(latency).unwrap_or(u64::MAX));
         summary.requests += 1;
         summary.unexpected += u64::from(!plan.expects(&response));
     }
