@@ -85,10 +85,10 @@
 //!
 //! - The transaction begins with the first statement. A handler that executes no statement has no
 //!   transaction.
-//! - A statement that fails spoils the transaction, although the handler ignores the error: a 2xx
-//!   becomes a 500. Execute a statement that may fail inside of a [savepoint](Tx::begin_savepoint).
-//! - A `Tx` that outlives its handler, for example in a spawned task, spoils the transaction as
-//!   well. Later statements fail with [`TxClosed`].
+//! - After a failed statement, the transaction is not committed, although the handler ignores the
+//!   error: a 2xx becomes a 500. Execute a statement that may fail inside of a [savepoint](Tx::begin_savepoint).
+//! - If a `Tx` outlives its handler, for example in a spawned task, the transaction is not committed
+//!   either. Later statements fail with [`TxClosed`].
 //! - The handler cannot commit. On SQLite, a `COMMIT` statement fails and rolls the transaction
 //!   back. On PostgreSQL it commits, and the record of the key becomes UNKNOWN.
 //! - A SQLite file has one writer at a time. All transactions of a process wait for each other, in
