@@ -10,7 +10,9 @@ use sqlx::{Postgres, Sqlite};
 use crate::database::{Database, insert_payment};
 
 mod on_postgres {
-    use super::*;
+    use super::{
+        Created, Json, NewPayment, Payment, Postgres, Result, Tx, created, endpoint, insert_payment,
+    };
 
     /// Makes a payment.
     #[endpoint(
@@ -30,7 +32,9 @@ mod on_postgres {
 }
 
 mod on_sqlite {
-    use super::*;
+    use super::{
+        Created, Json, NewPayment, Payment, Result, Sqlite, Tx, created, endpoint, insert_payment,
+    };
 
     /// Makes a payment.
     #[endpoint(
@@ -50,7 +54,7 @@ mod on_sqlite {
 }
 
 mod without_tx {
-    use super::*;
+    use super::{Created, Database, Json, NewPayment, Payment, Result, State, created, endpoint};
 
     /// Makes a payment in a transaction of its own.
     #[endpoint(
