@@ -58,7 +58,7 @@ impl Callers {
         let caller = digest.and_then(|digest| self.0.get(&digest));
         caller
             .map(String::as_str)
-            .ok_or_else(|| Rejection::new(StatusCode::UNAUTHORIZED, "no such API key"))
+            .ok_or_else(|| Rejection::new(StatusCode::UNAUTHORIZED, "unknown API key"))
     }
 }
 
